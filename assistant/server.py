@@ -68,6 +68,7 @@ def tools_of(library: Library, decoders: DecoderPool) -> MCPServer:
     def search(
         emotions: Words = [],  # noqa: B006  # the library of the tools reads it, and nobody changes it
         exclude: Words = [],  # noqa: B006
+        tags: Words = [],  # noqa: B006
         like: ImageId | None = None,
         min_score: Annotated[float, Field(ge=0, le=1)] = 0.0,
         limit: Annotated[int, Field(ge=1, le=_MAX_RESULTS)] = 10,
@@ -76,10 +77,12 @@ def tools_of(library: Library, decoders: DecoderPool) -> MCPServer:
         """Find images by emotion, by similarity to an image of the library, or both; best first.
 
         `emotions` and `exclude` are words such as happy, sad, crying or angry. `distinct` shows near-duplicates once.
+        `tags` are words of a tagger, such as smile or 1girl, that images must have.
         """
         request = SearchRequest(
             emotions=tuple(emotions),
             excluded=tuple(exclude),
+            tags=tuple(tags),
             like=None if like is None else os.fsencode(like),
             min_score=min_score,
             limit=limit,

@@ -157,7 +157,7 @@ def _commit_seconds(store: Store, model: StoredModel) -> tuple[float, float]:
         entries = tuple(
             AnalyzedFileSet(
                 DecodedImage(random.bytes(32), _PIXELS, 256, 256, "PNG"),
-                (Prediction((share,) * len(model.card.labels), embeddings[number]),),
+                {0: (Prediction((share,) * len(model.card.labels), embeddings[number]),)},
                 (file,),
             )
             for number, file in zip(numbers, files, strict=True)

@@ -7,7 +7,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "moodex index ~/Pictures/stickers",
         "moodex index ~/manga --exclude '*.gif' --watch",
         "find . -name '*.png' -print0 | moodex index - -0",
+        "moodex index s3://pictures --cluster auto",
     ),
+    "cluster plan": ("moodex cluster plan s3://pictures/2024 --images 100000000 --machines 16 --price 0.8",),
     "search": (
         "moodex search happy",
         "moodex search --emotion crying --not angry --under ~/manga -k 50",

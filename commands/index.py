@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,6 +14,7 @@ from commands.options import (
     AsJson,
     Exclude,
     FollowSymlinks,
+    Models,
     stdout,
     with_library,
 )
@@ -19,9 +22,14 @@ from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.domain.errors import UsageError
 from indexer.library import Library
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.ports.progress import Progress
+
 
 @with_library(
-    "model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision", "inventory"
+    "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision", "inventory", "cluster"
 )
 def index(
     library: Library,
@@ -29,6 +37,7 @@ def index(
         list[Path] | None,
         typer.Argument(help="Folders, archives, images or addresses, or - for a list.", metavar="PATH..."),
     ] = None,
+    model: Models = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,
     one_file_system: Annotated[bool, typer.Option("--one-file-system", help="Skip folders on other file systems.")] = False,
@@ -56,6 +65,7 @@ def index(
     from indexer.ingest import service as ingest_service
     from indexer.ingest.run import IndexRequest
     from indexer.system.events import log_event
+    from indexer.system.text import joined, printable
 
     if yes and not prune:
         raise UsageError("--yes confirms --prune; give both.")
@@ -70,7 +80,13 @@ def index(
         prune=None if prune and not yes else prune,
         force=force,
         verify=verify,
+        further_models=tuple(model[1:] if model else ()),
     )
+    open_progress: Callable[[], Progress] = TerminalProgress
+    if model:
+        library = library.reopen(replace(library.settings, model=model[0]))
+    if model and len(model) > 1:
+        open_progress = partial(TerminalProgress, f"Indexing with {joined(map(printable, model))}")
     roots = all_paths(paths, files_from, null)
     if not roots:
         raise UsageError("Give the folders and image files to index: PATH..., or a list with --files-from FILE.")
@@ -80,8 +96,8 @@ def index(
 
         logs.configure(library.settings.log_format, library.settings.verbosity, service=True)
         with stdout() as out:
-            run_watch(library, roots, request, poll, TerminalProgress, lambda done: write_summary(done, as_json, out, flush=True))
-    summary = ingest_service.index(library, roots, request, TerminalProgress())
+            run_watch(library, roots, request, poll, open_progress, lambda done: write_summary(done, as_json, out, flush=True))
+    summary = ingest_service.index(library, roots, request, open_progress())
     log_event("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)

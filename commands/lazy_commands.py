@@ -42,6 +42,7 @@ COMMANDS = {
     "sidecars": "commands.transfer:sidecars",
     "import": "commands.transfer:import_command",
     "models": "commands.models:app",
+    "cluster": "commands.cluster:app",
 }
 """The module and the name of each command, which is a function or a group. In the order of the help text."""
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 
+from indexer.system.events import NOTICES
 from indexer.system.text import printable
 
 PACKAGES = ("commands", "db", "indexer", "models")
@@ -31,7 +32,8 @@ def configure(form: str = "text", verbosity: str = "normal", service: bool = Fal
     level = logging.INFO if service and verbosity == "normal" else _LEVELS[verbosity]
     for name in PACKAGES:
         logging.getLogger(name).setLevel(level)
-    logging.getLogger(PROGRESS_LINES).setLevel(logging.ERROR if verbosity == "quiet" else logging.INFO)
+    for name in (PROGRESS_LINES, NOTICES):
+        logging.getLogger(name).setLevel(logging.ERROR if verbosity == "quiet" else logging.INFO)
     show_bars = form == "text" and verbosity != "quiet"
     logging.getLogger(_PROGRESS_BARS).setLevel(logging.NOTSET if show_bars else logging.ERROR)
 

@@ -102,13 +102,14 @@ def calibrate_command(
     from models.model_card import read_card
     from models.training.judged import judge
     from models.training.label_mapping import Labels
+    from models.training.predictors import ModelPredictor
 
     settings = replace(library.settings, model=name)
     registry = model_registry(settings)
     check_calibratable(registry, name)
     before = read_card(registry.find(name))
     classifier, decoder = open_for_datasets(settings)
-    judged = judge(classifier, datasets, Labels.from_rules(rules or ()), decoder)
+    judged = judge(ModelPredictor(classifier, decoder), datasets, Labels.from_rules(rules or ()))
     report, combine = calibrate(registry, name, judged)
     report = rescore_calibrated(library, before, report, combine)
     with stdout() as out:

@@ -28,6 +28,9 @@ StoreAddress = Annotated[
     typer.Option("--store", help="postgresql://... : keep the library on a server. (MOODEX_STORE)", show_default=False),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="A model, by name or .safetensors file. (MOODEX_MODEL)")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model, by name or file; several share one pass. (MOODEX_MODEL)")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
 RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail instead of running on the CPU.", show_default=False)]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Images per batch: auto or a number.")]
@@ -35,6 +38,9 @@ Workers = Annotated[str | None, typer.Option("--workers", help="Threads that dec
 Faces = Annotated[str | None, typer.Option("--faces", help="on: classify each face; off: classify whole images. (MOODEX_FACES)")]
 LookAlikes = Annotated[
     str | None, typer.Option("--look-alikes", help="on: read each face beside similar ones; off: alone. (MOODEX_LOOK_ALIKES)")
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="Analyze on a Ray cluster: auto or HOST:PORT. (MOODEX_CLUSTER)", metavar="ADDRESS")
 ]
 Engine = Annotated[str | None, typer.Option("--engine", help="auto, torch or onnx (faster on CPU). (MOODEX_ENGINE)")]
 Precision = Annotated[
@@ -79,6 +85,7 @@ SETTINGS: dict[str, Any] = {
     "precision": Precision,
     "tag_emotions": TagEmotions,
     "inventory": InventoryPlace,
+    "cluster": Cluster,
     "home": Home,
     "store": StoreAddress,
 }

@@ -17,7 +17,7 @@ from commands.options import (
     Faces,
     FollowSymlinks,
     Home,
-    Model,
+    Models,
     Workers,
     open_command_library,
     stdout,
@@ -59,7 +59,7 @@ def add_command(
     cron: Annotated[str | None, typer.Option("--cron", help="When, as in a crontab: '0 3 * * *', in local time.")] = None,
     every: Annotated[str | None, typer.Option("--every", help="How often: 15m, 6h, 1d, 1h30m.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Run within seconds of each change.")] = False,
-    model: Model = None,
+    model: Models = None,
     faces: Faces = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,
@@ -74,11 +74,13 @@ def add_command(
     from indexer.scheduling import service as scheduling_service
     from indexer.scheduling.cron import parse_every
 
+    first, further = (model[0], tuple(model[1:])) if model else (None, ())
     library = open_command_library(
-        context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device
+        context, home=home, model=first, faces=faces, workers=workers, batch_size=batch_size, device=device
     )
     options = JobOptions(
-        model=model,
+        model=first,
+        further_models=further,
         faces=faces,
         exclude=tuple(exclude or ()),
         follow_symlinks=follow_symlinks,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,12 @@ def search(
         list[str] | None, typer.Option("--tag", help="A tag that images must have, by a tagger; may be repeated.")
     ] = None,
     excluded_tag: Annotated[list[str] | None, typer.Option("--not-tag", help="A tag that images must not have.")] = None,
+    emotions_by: Annotated[
+        str | None, typer.Option("--emotions-by", help="The model of the emotions, as --model.", metavar="MODEL")
+    ] = None,
+    similar_by: Annotated[
+        str | None, typer.Option("--similar-by", help="Another model, by which images resemble each other.", metavar="MODEL")
+    ] = None,
     under: Under = None,
     limit: Annotated[int, typer.Option("-k", max=MAX_COUNT, help="Number of results.")] = 20,
     offset: Annotated[int, typer.Option("--offset", max=MAX_COUNT, help="Number of results to skip.")] = 0,
@@ -105,7 +112,10 @@ def search(
         hidden=hidden,
         tags=tuple(tag or ()),
         excluded_tags=tuple(excluded_tag or ()),
+        similar_by=similar_by,
     )
+    if emotions_by is not None:
+        library = library.reopen(replace(library.settings, model=emotions_by))
     is_table = form is OutputFormat.TABLE and not (null or open_sheet)
     if as_json or is_table:
         result = search_service.search_and_count(library, request, None if as_json else _MAX_COUNTED)

@@ -170,32 +170,21 @@ def evaluate(
     require_torch("moodex evaluate", "train")
     from commands.output.charts import need_charts
     from commands.output.evaluation import write_evaluation, write_report
+    from indexer.bootstrap import open_predictor
     from indexer.imaging.thumbnail import thumbnail
     from indexer.system.text import printable
-    from models.model_card import read_card
-    from models.training import service
+    from models.training.evaluate import evaluate_model
     from models.training.label_mapping import Labels
-    from models.training.requests import EvaluateOptions
 
     if output is not None:
         need_charts()
     settings = load_command_settings(context, home=home, model=None if model == "default" else model, device=device)
-    options = EvaluateOptions(
-        weights=_weights(settings),
-        datasets=tuple(datasets),
-        labels=Labels.from_rules(rules or ()),
-        closed=closed,
-        views=views,
-        device=settings.device,
-        require_gpu=settings.require_gpu,
-        batch_size=settings.batch_size,
-    )
-    is_whole = whole or not read_card(options.weights).reads_faces
-    name, evaluation, mistakes = service.evaluate(options, _decoder(settings, is_whole))
+    predictor = open_predictor(replace(settings, faces="off") if whole else settings, views, engine="torch")
+    evaluation, mistakes = evaluate_model(predictor, datasets, Labels.from_rules(rules or ()), closed)
     with stdout() as out:
         write_evaluation(evaluation, as_json, out)
         if output is not None:
-            title = f"{name} on {', '.join(path.name for path in datasets)}"
+            title = f"{predictor.name} on {', '.join(path.name for path in datasets)}"
             files = write_report(evaluation, mistakes, title, output, thumbnail)
             if not as_json:
                 out.write("\n" + "".join(f"{printable(str(path))}\n" for path in files))
@@ -211,7 +200,7 @@ def compare_models(
 ) -> None:
     """Show which of several models is right most often on labeled images."""
     from commands.output.evaluation import write_compared
-    from indexer.bootstrap import open_for_datasets
+    from indexer.bootstrap import open_predictor
     from models.training.compare_models import compare_models as compare_judged
     from models.training.judged import judge
     from models.training.label_mapping import Labels
@@ -219,9 +208,8 @@ def compare_models(
     labels = Labels.from_rules(rules or ())
     judged = {}
     for name in dict.fromkeys(models):
-        chosen = replace(settings, model=None if name == "default" else name)
-        classifier, decoder = open_for_datasets(chosen)
-        judged[name] = judge(classifier, [dataset], labels, decoder)
+        predictor = open_predictor(replace(settings, model=None if name == "default" else name))
+        judged[name] = judge(predictor, [dataset], labels)
     with stdout() as out:
         write_compared(compare_judged(judged), as_json, out)
 

@@ -31,6 +31,7 @@ def full_metadata() -> MetaData:
     Index("embeddings_by_image", embeddings.embedder_id, embeddings.image_id, embeddings.region, unique=True)
     Index("embeddings_by_picture", embeddings.image_id)
     Index("generations_by_model", generations.model_id, generations.last_prediction_id)
+    Index("run_models_by_run", tables["run_models"].c.run_id)
     image_tags = tables["image_tags"].c
     Index("image_tags_by_image", image_tags.image_id, image_tags.embedder_id, image_tags.tag_id, unique=True)
     Index("image_tags_by_tag", image_tags.tag_id, image_tags.embedder_id, image_tags.image_id)

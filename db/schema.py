@@ -59,7 +59,8 @@ class FolderRow(Model, name="folders"):
     """A folder that holds known files. `path` is absolute, in the bytes of its `source`; no two sources share a path.
 
     `listing` is a digest of the files that a run with this model and this face detector found in it, all of them in the table. A
-    trigger clears it when a prediction of one of them is deleted or one is marked gone.
+    trigger clears it when a prediction of one of them is deleted or one is marked gone. `listed_further` names the other models
+    of that run with their face detectors, see `db.sql.run_analyzers`.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -68,6 +69,7 @@ class FolderRow(Model, name="folders"):
     listed_model_id: ColumnElement[int | None] = Column(ForeignKey("models.id"))
     listed_finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
     source: ColumnElement[str] = Column(_TEXT, nullable=False, server_default=text("'file'"))
+    listed_further: ColumnElement[str] = Column(_TEXT, nullable=False, server_default=text("''"))
 
 
 class RootRow(Model, name="roots"):
@@ -90,7 +92,7 @@ class ImageRow(Model, name="images"):
 
 
 class RunRow(Model, name="runs"):
-    """One index run."""
+    """One index run. `model_id` and `finder_id` are its first model and that model's face detector."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
     started_at: ColumnElement[float] = Column(_REAL, nullable=False)
@@ -102,6 +104,15 @@ class RunRow(Model, name="runs"):
     outcome: ColumnElement[str] = Column(_TEXT, nullable=False)
     counts: ColumnElement[dict[str, int]] = Column(JSON, nullable=False)
     reason: ColumnElement[str | None] = Column(_TEXT)
+
+
+class RunModelRow(Model, name="run_models"):
+    """A further model of a run, with its face detector, in the order of the ids."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    run_id: ColumnElement[int] = Column(ForeignKey("runs.id"), nullable=False)
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
+    finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
 
 
 class FileRow(

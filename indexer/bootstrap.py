@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.library import Library
+from indexer.domain.errors import ModelUnavailable
+from indexer.library import ClusterParts, Library
 from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.cluster import Cluster
     from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.library_copy import LibraryCopy
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
     from indexer.sources.every_source import EverySource
+    from models.training.predictors import Predictor
 
 
 def open_library(settings: Settings) -> Library:
@@ -46,6 +49,7 @@ def open_library(settings: Settings) -> Library:
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
         reopen=open_library,
+        cluster=None if settings.cluster is None else _cluster_parts(settings, settings.cluster),
     )
 
 
@@ -154,11 +158,52 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
     """Open the model in use for many images: each worker classifies a batch on its share of the cores.
 
     Images are decoded in child processes, because one of them may crash a decoder. Raises what `open_analyzer` raises.
+
+    With a cluster, its machines open the analyzer, and this one is loaded only if it is used after all.
     """
     from indexer.imaging.decoder_pool import DecoderPool
 
+    if settings.cluster is not None:
+        return _described_analyzer(settings)
+
     threads = max(1, available_cores() // settings.worker_count)
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
+
+
+def open_worker_analyzer(settings: Settings, device: str) -> Analyzer:
+    """Open the model in use in a worker of a cluster, on "cpu" or "cuda". Each batch has one CPU thread.
+
+    Raises what `open_analyzer` raises.
+    """
+    from indexer.imaging.decoder_pool import DecoderPool
+
+    chosen = replace(settings, device=device)
+    return replace(open_analyzer(chosen, threads=1, few=False), decoders=DecoderPool())
+
+
+def _described_analyzer(settings: Settings) -> Analyzer:
+    """Return the model in use without loading it, as machines of a cluster open it. Raises ModelUnavailable and UsageError."""
+    from indexer.domain.models import with_precision
+    from models.inference.lazy import LazyClassifier
+
+    analyzer = open_analyzer(replace(settings, device="auto", require_gpu=False, engine="auto", precision="fp32"), few=False)
+    card = with_precision(analyzer.classifier.card, settings.precision)
+    return replace(analyzer, classifier=LazyClassifier(card, lambda: open_analyzer(settings, few=False).classifier))
+
+
+def _cluster_parts(settings: Settings, address: str) -> ClusterParts:
+    from indexer.sources.every_source import EverySource
+
+    device = "cuda" if settings.require_gpu and settings.device == "auto" else settings.device
+
+    def connect() -> AbstractContextManager[Cluster]:
+        from indexer.executors.ray_cluster import ray_cluster
+
+        return ray_cluster(address, device, settings.workers)
+
+    # Other machines get neither the address of the store, with its password, nor the choice in this machine's data folder.
+    sent = replace(settings, store=None, cluster=None, model=settings.model or model_registry(settings).in_use().name)
+    return ClusterParts(connect, partial(open_worker_analyzer, sent), EverySource)
 
 
 def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) -> InputDecoder:
@@ -193,6 +238,30 @@ def _open_source(settings: Settings) -> EverySource:
     from indexer.sources.every_source import EverySource
 
     return EverySource(settings.archives, settings.private_urls, settings.inventory)
+
+
+def open_predictor(settings: Settings, views: int = 1, engine: str | None = None) -> Predictor:
+    """Open the model in use for data sets; of a blend, all its models.
+
+    `views` are averaged, see `ModelPredictor`. `engine` computes the networks of moodex, where the settings choose none. Raises
+    what `open_analyzer` raises, and ModelUnavailable for a blend of which a model is missing.
+    """
+    from models.model_card import read_card
+    from models.training.predictors import BlendPredictor, ModelPredictor
+
+    registry = model_registry(settings)
+    card = read_card(registry.weights())
+    if not card.members:
+        if engine is not None and settings.engine == "auto" and not card.hub:
+            settings = replace(settings, engine=engine)
+        return ModelPredictor(*open_for_datasets(settings), views)
+    combine = next((combine for blend, combine in registry.blends() if blend.key == card.key), None)
+    if combine is None:
+        names = " and ".join(repr(name) for name, _ in card.members)
+        raise ModelUnavailable(f"The blend {card.name!r} needs {names} as they were when it was made; blend again.")
+    names_by_key = {installed.key: model.name for model, installed in registry.cards()}
+    chosen = [replace(settings, model=names_by_key[key]) for _, key in card.members]
+    return BlendPredictor(card.name, card.labels, tuple(open_predictor(one, views, engine) for one in chosen), combine)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

@@ -10,6 +10,7 @@ from indexer.domain.errors import NotIndexed
 
 if TYPE_CHECKING:
     from indexer.ports.analyzer import Analyzer
+    from indexer.ports.cluster import OpenCluster
     from indexer.ports.database import Database
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.maps import MapStorage, Projector
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterParts:
+    """What an index run on a cluster needs. All functions but `connect` are sent to its machines.
+
+    `open_analyzer` opens the analyzer of the library for "cpu" or "cuda" there, and `open_source` its source.
+    """
+
+    connect: OpenCluster
+    open_analyzer: Callable[[str], Analyzer]
+    open_source: Callable[[], ImageSource]
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """The settings of a data folder, and the adapters that they choose.
 
@@ -28,6 +41,7 @@ class Library:
       imports take long, and a search by emotion does not need them. `open_analyzer` is for one or two images,
       `open_batch_analyzer` for many.
     - `reopen`: opens the library that other settings describe.
+    - `cluster`: the cluster whose machines analyze images; None if threads of this process do.
     """
 
     settings: Settings
@@ -42,6 +56,7 @@ class Library:
     open_analyzer: Callable[[], Analyzer]
     open_batch_analyzer: Callable[[], Analyzer]
     reopen: Callable[[Settings], Library]
+    cluster: ClusterParts | None = None
 
     def require_database(self) -> None:
         """Raise NotIndexed if nothing was ever indexed here."""

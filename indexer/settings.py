@@ -27,6 +27,7 @@ class Settings:
     - `inventory`: the address or path of the manifest of an S3 Inventory, which replaces the listing of its bucket.
     - `private_urls`: whether tables of URLs may name addresses in private networks.
     - `grace_days`: days after which a missing file loses its entry.
+    - `cluster`: "auto" or HOST:PORT, the Ray cluster that analyzes images in index runs; None for this process.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     log_format: str = "text"
     verbosity: str = "normal"
     store: str | None = field(default=None, repr=False)
+    cluster: str | None = None
 
     @property
     def database(self) -> Path:

@@ -33,7 +33,7 @@ settings.load_profile("default")
 TESTS = Path(__file__).parent
 
 MARKERS = {
-    "process": ("faults", "crash", "fuzz"),
+    "process": ("faults", "crash", "fuzz", "cluster"),
     "torch": (
         "unit/models",
         "unit/test_style_baseline.py",
@@ -53,7 +53,8 @@ MARKERS = {
         "integration/test_any_history.py",
         "integration/test_any_damage.py",
     ),
-    "serial": ("faults/test_full_disk.py", "faults/test_read_only.py", "crash/test_stress.py", "gpu"),
+    "serial": ("faults/test_full_disk.py", "faults/test_read_only.py", "crash/test_stress.py", "gpu", "cluster"),
+    "cluster": ("cluster",),
 }
 """The folders and files below tests/ that get each marker."""
 

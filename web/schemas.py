@@ -50,7 +50,7 @@ class Hit(BaseModel):
 
     - `box`: left, top, right and bottom edge of the face in pixels of the image. `size`: width and height of the image.
     - `similarity`: cosine to the image of the query. `copies`: near-duplicates that are not shown.
-    - `tags`: the probability of each tag of the image; only in searches by tag, and of one image.
+    - `tags`: the probability of each tag, in a search by tag, and of one image if a tagger analyzed it.
     """
 
     path: str
@@ -293,6 +293,7 @@ class Run(BaseModel):
     seconds: float | None
     outcome: str
     reason: str | None
+    models: list[str]
     roots: list[str]
     counts: dict[str, int]
 

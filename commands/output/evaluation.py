@@ -13,7 +13,7 @@ from commands.output.charts import confusion_chart, reliability_chart
 from commands.output.contact_sheet import Thumbnail, sheet
 from indexer.domain.queries import Hit
 from indexer.domain.training import WHOLE_IMAGES
-from indexer.system.text import pluralize, printable
+from indexer.system.text import joined, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.training import ByArtist, ComparedModel, Evaluation, Mistake
@@ -91,7 +91,8 @@ def write_report(
 def write_compared(models: Sequence[ComparedModel], as_json: bool, out: TextIO) -> None:
     """Write a row for each model, the best first, or one JSON array."""
     if as_json:
-        out.write(json.dumps([asdict(model) for model in models]) + "\n")
+        rows = [{**asdict(model), "may_be_best": model.behind_interval[0] <= 0} for model in models]
+        out.write(json.dumps(rows) + "\n")
         return
     width = max(len("model"), *(len(printable(model.model)) for model in models))
     out.write(f"{'model':<{width}}  {'right (95%)':<22}  {'balanced':>8}  behind the best (95%)\n")
@@ -100,4 +101,19 @@ def write_compared(models: Sequence[ComparedModel], as_json: bool, out: TextIO) 
         low, high = model.behind_interval
         behind = f"{model.behind:.3f} ({low:.3f} to {high:.3f})" if model is not models[0] else "-"
         out.write(f"{printable(model.model):<{width}}  {right:<22}  {model.balanced_accuracy:>8.3f}  {behind}\n")
-    out.write(f"{pluralize(models[0].images, 'image')}. A model whose interval behind the best contains 0 may be as good.\n")
+    out.write(f"\n{_verdict(models)}\n")
+
+
+def _verdict(models: Sequence[ComparedModel]) -> str:
+    """Return which model is best on the images, or which models may be."""
+    best, *others = models
+    name, images = printable(best.model), pluralize(best.images, "image")
+    equals = [printable(model.model) for model in others if model.behind_interval[0] <= 0]
+    if not others:
+        return f"On your {images}, {name} is right {best.accuracy:.1%} of the time."
+    if equals:
+        return (
+            f"On your {images}, {name} is right most often, but {joined(equals)} may be as good: the interval behind the best "
+            "contains 0. More labeled images would decide."
+        )
+    return f"Best on your {images}: {name}. The intervals of the others are above 0, so this is no chance."

@@ -31,7 +31,8 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
         took = "-" if run.ended_at is None else format_duration(run.ended_at - run.started_at)
         roots = display_paths(run.roots)
-        out.write(f"{when}  {took:>8}  {run.outcome:<11}  {describe_counts(run)}  ({roots})\n")
+        models = f" with {', '.join(map(printable, run.models))}" if len(run.models) > 1 else ""
+        out.write(f"{when}  {took:>8}  {run.outcome:<11}  {describe_counts(run)}{models}  ({roots})\n")
         if run.reason:
             out.write(f"{'':<44}{printable(run.reason)}\n")
 

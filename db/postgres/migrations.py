@@ -21,6 +21,15 @@ _ORDER_OF_EQUALS = (
     "UPDATE predictions SET digest_start = substr(images.digest, 1, 16) FROM images WHERE images.id = predictions.image_id",
     "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, digest_start, image_id, region, id)",
 )
+# A run may have several models, and so may the run that listed a folder.
+_RUN_MODELS = (
+    """CREATE TABLE run_models (
+    id BIGSERIAL PRIMARY KEY, run_id BIGINT NOT NULL REFERENCES runs(id), model_id BIGINT NOT NULL REFERENCES models(id),
+    finder_id BIGINT REFERENCES finders(id)
+)""",
+    "CREATE INDEX run_models_by_run ON run_models (run_id)",
+    """ALTER TABLE folders ADD COLUMN listed_further TEXT COLLATE "C" NOT NULL DEFAULT ''""",
+)
 
 
 def _execute(*statements: str) -> Callable[[Connection], None]:
@@ -34,7 +43,10 @@ def _execute(*statements: str) -> Callable[[Connection], None]:
 
 
 _FIRST = "0001_first_schema"
-LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),)
+LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
+    ("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),
+    ("0016_run_models", _execute(*_RUN_MODELS)),
+)
 """The steps after the first version, by name. Never edit a step that was released."""
 
 _LEAST_SERVER, _LEAST_VECTOR = 160_000, (0, 8)

@@ -21,6 +21,7 @@ from indexer.domain.runs import RUNNING
 
 if TYPE_CHECKING:
     from indexer.domain.runs import RunCounts
+    from indexer.ports.store_writer import RunModel
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,9 +60,11 @@ class PostgresWriter(SqlWriter):
         self._run: Connection | None = None
         self._own_runs: set[int] = set()
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
+    def begin_run(
+        self, roots: Sequence[bytes], model_id: int, detector: str | None = None, further: Sequence[RunModel] = ()
+    ) -> int:
         self.release_run()
-        run_id = _retried(SqlWriter.begin_run)(self, roots, model_id, detector)
+        run_id = _retried(SqlWriter.begin_run)(self, roots, model_id, detector, further)
         self._own_runs = {*self._own_runs, run_id}
         return run_id
 

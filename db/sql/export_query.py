@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import Connection, Row, Select, and_, exists, func, select
 
 from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, ModelRow, PredictionRow
-from db.sql.dialect import no_index, one_of
+from db.sql.dialect import chunks, no_index, one_of
 from db.sql.path_list import file_ids_in_list
 from db.sql.search_queries import is_live
+from db.sql.tag_rows import tags_of
 from indexer.domain.export import ExportChunk
 from indexer.domain.images import Face, to_pixel_box
 
@@ -69,8 +71,20 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     return query.order_by(FileRow.id, prediction.region)
 
 
-def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
-    """Convert rows of `exported` into columns. Raises ValueError or TypeError for values that moodex never writes."""
+def image_tags(connection: Connection, model_id: int, rows: Sequence[Row[Any]]) -> dict[bytes, dict[str, float]]:
+    """Return the tags of the images of some rows of `exported`, by digest."""
+    found: dict[bytes, dict[str, float]] = defaultdict(dict)
+    for chunk in chunks(sorted({row.digest for row in rows})):
+        for digest, tag, score in connection.execute(tags_of(model_id, chunk)):
+            found[digest][tag] = score
+    return found
+
+
+def export_chunk(rows: Sequence[Row[Any]], card: ModelCard, tags: Mapping[bytes, Mapping[str, float]]) -> ExportChunk:
+    """Convert rows of `exported` into columns, with the tags of images by digest, or none for a model without tags.
+
+    Raises ValueError or TypeError for values that moodex never writes.
+    """
     folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
@@ -86,6 +100,7 @@ def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
         sizes=sizes,
         probabilities=_numbers(probabilities, len(card.labels), "<f4"),
         embeddings=_numbers(vectors, card.embedding_size, "<f2"),
+        tags=[tags.get(digest, {}) for digest in digests] if tags else (),
     )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from db.schema import FileRow, FolderRow, RunRow
 from db.sql.dialect import chunks, insert_missing, upsert, upsert_many
+from db.sql.run_analyzers import listing_columns, run_analyzers
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
 
@@ -55,9 +56,9 @@ def record_files(connection: Connection, run_id: int, results: Sequence[FolderSc
     results = sorted(results, key=lambda result: result.folder)
     folders = _folder_ids(connection, {result.folder: result.source for result in results})
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
-    run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
+    analyzers = listing_columns(run_analyzers(connection, run_id))
     connection.execute(
-        listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
+        listings.values(listing=bindparam("new"), **analyzers),
         [{"folder": folders[result.folder], "new": result.listing} for result in results],
     )
     restamped = [

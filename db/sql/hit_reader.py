@@ -17,6 +17,7 @@ from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.newest_files import newest_files
 from db.sql.page_anchors import after_place, count_with_anchors, skip_files_to_anchor, skip_to_anchor
+from db.sql.paired_models import Region, choose_rows, ids_of_other, regions_of, rows_of_images
 from db.sql.prepared import fetch
 from db.sql.search_queries import (
     BEST_FIRST,
@@ -32,7 +33,7 @@ from db.sql.search_queries import (
     predictions_with_files,
     ranked_query,
 )
-from db.sql.tag_rows import known_tags, tags_of
+from db.sql.tag_rows import any_tag, known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
@@ -168,6 +169,25 @@ class SqlHitReader:
                     found[ranked.prediction_id].append(ranked.hit)
         return dict(found)
 
+    def hits_of_images(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
+        found: dict[int, list[Hit]] = {}
+        labels = self._labels(model_id)
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            for chunk in chunks(prediction_ids):
+                regions = [Region(number, digest, tuple(box)) for number, digest, *box in connection.execute(regions_of(chunk))]
+                digests = sorted({region.digest for region in regions})
+                rows = connection.execute(rows_of_images(model_id, digests, chosen)).all()
+                for prediction_id, files in choose_rows(regions, rows, chosen):
+                    found[prediction_id] = [_ranked_hit(row, labels).hit for row in files]
+        return found
+
+    def prediction_ids_of_other(self, model_id: int, chosen: HitFilter) -> Ids:
+        import numpy as np
+
+        wanted = () if chosen.emotions is None else (one_of(PredictionRow.emotion, chosen.emotions),)
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            return np.fromiter(connection.execute(ids_of_other(model_id, chosen, wanted)).scalars(), dtype=np.int64)
+
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         import numpy as np
 
@@ -201,6 +221,10 @@ class SqlHitReader:
                 for digest, tag, score in connection.execute(tags_of(model_id, chunk)):
                     found[digest][tag] = score
         return dict(found)
+
+    def has_tags(self, model_id: int) -> bool:
+        with self._connect() as connection:
+            return connection.execute(any_tag(model_id)).first() is not None
 
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         found: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,12 @@ def _job(row: Row[Any]) -> Job:
         row.name,
         tuple(os.fsencode(root) for root in row.roots),
         Trigger(row.cron, row.every, bool(row.watch)),
-        JobOptions(**{**row.options, "exclude": tuple(row.options["exclude"])}),
+        JobOptions(**_options(row.options)),
         row.added_at,
         JobStatus(row.begun_at, row.ended_at, row.succeeded_at, row.retry_at, row.outcome, row.reason, row.failures),
     )
+
+
+def _options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a job as they were before they were stored: JSON knows no tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

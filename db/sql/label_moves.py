@@ -91,7 +91,7 @@ def _fingerprints(connection: Connection, images: Collection[int]) -> dict[int, 
 
 
 def _stored(connection: Connection, run_id: int, images: Collection[int]) -> dict[int, Sequence[float]]:
-    """Return the probabilities that the run's model stored of the main faces of some images."""
+    """Return the probabilities that the run's first model stored of the main faces of some images."""
     model = select(RunRow.model_id).where(RunRow.id == run_id).scalar_subquery()
     row = PredictionRow
     query = select(row.image_id, row.probabilities).where(row.model_id == model, is_main())

@@ -153,7 +153,7 @@ def _beyond(score: float, digest_start: bytes, files: ColumnElement[bool]) -> tu
 
 def _is_anchored(chosen: HitFilter) -> bool:
     """Return whether a filter leaves a list as it is, or the beginning of it."""
-    return not (chosen.excluded or chosen.under or chosen.hidden or chosen.tags or chosen.excluded_tags)
+    return chosen == HitFilter(chosen.emotions, chosen.min_score)
 
 
 def _last_anchor(model_id: int, name: str, where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

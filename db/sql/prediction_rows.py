@@ -6,11 +6,11 @@ import secrets
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from db.schema import DIGEST_START_BYTES, EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.schema import DIGEST_START_BYTES, EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import among, chunks, insert_tuples, no_index, upsert
 from db.sql.locks import lock_predictions
 from db.sql.tag_rows import write_tags
@@ -21,8 +21,9 @@ from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emo
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert
 
+    from db.sql.run_analyzers import RunAnalyzer
+    from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.types import Floats
-    from indexer.ports.store_writer import AnalyzedFileSet
 
 _COLUMNS = (
     "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
@@ -73,26 +74,16 @@ def next_embedded(model_id: int, after: int, limit: int, *conditions: ColumnElem
     return select(found, EmbeddingRow.vector).join_from(found, EmbeddingRow.table, same).order_by(found.c.id)
 
 
-class _AnalyzerIds(NamedTuple):
-    """The ids of a run's analyzer."""
-
-    model_id: int
-    finder_id: int | None
-    embedder_id: int
-
-
 def write_predictions(
-    connection: Connection, run_id: int, images: Mapping[bytes, int], entries: Sequence[AnalyzedFileSet]
+    connection: Connection, analyzer: RunAnalyzer, predictions: Mapping[int, AnalyzedImage], digests: Mapping[int, bytes]
 ) -> None:
-    """Replace the predictions of the run's model for some images, and their embeddings. `images` are their ids by digest."""
-    columns = select(RunRow.model_id, RunRow.finder_id, ModelRow.embedder_id).join(ModelRow.table, ModelRow.id == RunRow.model_id)
-    analyzer = _AnalyzerIds(*connection.execute(columns.where(RunRow.id == run_id)).one())
-    for chunk in chunks([images[entry.image.digest] for entry in entries]):
+    """Replace the predictions of an analyzer for some images, and their embeddings. Both mappings are by the id of the image."""
+    for chunk in chunks(predictions):
         _forget_images(connection, analyzer, chunk)
-    regions = [(entry.image.digest, *part) for entry in entries for part in _numbered(entry.predictions)]
+    regions = [(image_id, *part) for image_id, analyzed in predictions.items() for part in _numbered(analyzed)]
     rows = [
         {
-            "image_id": images[digest],
+            "image_id": image_id,
             "region": region,
             "finder_id": analyzer.finder_id,
             "left": one.face and one.face.left,
@@ -102,22 +93,21 @@ def write_predictions(
             "frame": one.frame,
             "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
             "compared_to": NEVER_COMPARED,
-            "digest_start": digest[:DIGEST_START_BYTES],
+            "digest_start": digests[image_id][:DIGEST_START_BYTES],
         }
-        for digest, region, one in regions
+        for image_id, region, one in regions
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
     # A tagger reads whole images: its tags are those of the first region.
-    tags = {images[entry.image.digest]: entry.predictions[0].tags for entry in entries}
-    write_tags(connection, analyzer.embedder_id, tags)
+    write_tags(connection, analyzer.embedder_id, {image_id: analyzed[0].tags for image_id, analyzed in predictions.items()})
     vectors = [
-        (analyzer.embedder_id, images[digest], region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
-        for digest, region, one in regions
+        (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
+        for image_id, region, one in regions
     ]
     insert_tuples(connection, EmbeddingRow.table, _EMBEDDING_COLUMNS, vectors)
 
 
-def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Sequence[int]) -> None:
+def _forget_images(connection: Connection, analyzer: RunAnalyzer, image_ids: Sequence[int]) -> None:
     """Delete the embeddings of images, the model's predictions, and those with the same embedder but another face detector."""
     row = PredictionRow
     sharing = select(ModelRow.id).where(ModelRow.embedder_id == analyzer.embedder_id)

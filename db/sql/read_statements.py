@@ -6,7 +6,21 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, FromClause, Label, ScalarSelect, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Label,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from db.schema import (
     EmbeddingRow,
@@ -19,6 +33,7 @@ from db.schema import (
     Model,
     ModelRow,
     PredictionRow,
+    RunModelRow,
     RunRow,
 )
 from db.sql.dialect import inline, no_index
@@ -95,6 +110,16 @@ def models() -> Select[*tuple[Any, ...]]:
 def newest_runs(limit: int) -> Select[*tuple[Any, ...]]:
     """Select the newest runs."""
     return select(RunRow.table).order_by(RunRow.id.desc()).limit(limit)
+
+
+def models_of_runs(run_ids: Sequence[int]) -> Select[int, str]:
+    """Select the names of the models of some runs, in their order."""
+    first = select(RunRow.id.label("run_id"), literal(0).label("position"), RunRow.model_id.label("model_id"))
+    row = RunModelRow
+    further = select(row.run_id.label("run_id"), row.id.label("position"), row.model_id.label("model_id"))
+    some = union_all(first.where(RunRow.id.in_(run_ids)), further.where(row.run_id.in_(run_ids))).subquery()
+    names = select(some.c.run_id, ModelRow.name).join(ModelRow.table, ModelRow.id == some.c.model_id)
+    return names.order_by(some.c.run_id, some.c.position)
 
 
 def run_totals() -> Select[*tuple[Any, ...]]:

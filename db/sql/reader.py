@@ -18,6 +18,7 @@ from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
 from db.sql.prepared import fetch
 from db.sql.root_rows import root_rows
+from db.sql.tag_rows import any_tag
 from db.sql.unpacking import unpacking_from
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.maps import region_keys
@@ -59,7 +60,12 @@ class SqlReader(SqlHitReader):
 
     def runs(self, limit: int) -> list[RunRecord]:
         with self._connect() as connection:
-            return [_run_record(row) for row in connection.execute(statements.newest_runs(limit))]
+            rows = connection.execute(statements.newest_runs(limit)).all()
+            names: dict[int, list[str]] = {row.id: [] for row in rows}
+            for chunk in chunks(names):
+                for run_id, name in connection.execute(statements.models_of_runs(chunk)):
+                    names[run_id].append(name)
+            return [_run_record(row, names[row.id]) for row in rows]
 
     def totals(self) -> RunTotals:
         with self._connect() as connection:
@@ -184,14 +190,15 @@ class SqlReader(SqlHitReader):
         return found[0] if found else None
 
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
-        from db.sql.export_query import export_chunk, exported
+        from db.sql.export_query import export_chunk, exported, image_tags
 
         with self._read_engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
+            has_tags = connection.execute(any_tag(model.id)).first() is not None
             query = exported(model.id, chosen).execution_options(yield_per=_EXPORT_CHUNK_ROWS)
             with connection.execute(query) as result:
                 for rows in result.partitions():
                     with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
-                        chunk = export_chunk(rows, model.card)
+                        chunk = export_chunk(rows, model.card, image_tags(connection, model.id, rows) if has_tags else {})
                     yield chunk
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
@@ -301,7 +308,7 @@ def _labeled_image(row: Row[Any]) -> LabeledImage:
     return LabeledImage(row.digest.hex(), row.emotion, None, last)
 
 
-def _run_record(row: Row[Any]) -> RunRecord:
+def _run_record(row: Row[Any], models: Sequence[str]) -> RunRecord:
     return RunRecord(
         row.id,
         row.started_at,
@@ -311,6 +318,7 @@ def _run_record(row: Row[Any]) -> RunRecord:
         RunCounts.of(row.counts),
         row.reason,
         row.pid,
+        tuple(models),
     )
 
 

@@ -38,7 +38,7 @@ _MAX_NAMED_PATHS = 50
 """Up to so many paths, a query names each, for which SQLite plans best."""
 _ORDERING = (PredictionRow.score.label("score"), PredictionRow.digest_start.label("digest_start"))
 # Made once: an alias copies all columns, which takes longer than the query.
-_BETTER, _EXCLUDED = PredictionRow.table.alias("better"), PredictionRow.table.alias("excluded")
+_BETTER, _EXCLUDED, _BY_OTHER = (PredictionRow.table.alias(name) for name in ("better", "excluded", "by_other"))
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.digest_start, FolderRow.path, FileRow.name)
 """The order of hits: by score, then by digest of the image, then by path of the file."""
 
@@ -112,15 +112,18 @@ def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnEl
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of a filter's folders, hidden images, excluded emotions and tags."""
+    """Yield the conditions of a filter's folders, hidden images, excluded emotions, other model and tags."""
     if chosen.under:
         yield file_under_any(chosen.under)
     if not chosen.hidden:
         yield is_shown()
     if chosen.excluded:
         yield _without(chosen.excluded)
-    yield from map(has_tag, sorted(chosen.tags))
-    yield from (~has_tag(tag) for tag in sorted(chosen.excluded_tags))
+    if chosen.also_by is not None:
+        other = _BY_OTHER
+        yield exists().where(other.c.image_id == PredictionRow.image_id, no_index(other.c.model_id) == chosen.also_by)
+    yield from (has_tag(tag, chosen.also_by) for tag in sorted(chosen.tags))
+    yield from (~has_tag(tag, chosen.also_by) for tag in sorted(chosen.excluded_tags))
 
 
 def predictions_with_files() -> FromClause:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select
 
 from db.schema import ImageRow, ImageTagRow, ModelRow, PredictionRow, TagRow
 from db.sql.dialect import among, chunks, insert_missing, insert_tuples
@@ -39,13 +39,16 @@ def _tag_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
     return ids
 
 
-def has_tag(name: str) -> ColumnElement[bool]:
-    """Select the predictions of images that have a tag by the embedder of the prediction's model."""
+def has_tag(name: str, also_by: int | None = None) -> ColumnElement[bool]:
+    """Select the predictions of images that have a tag by the embedder of the prediction's model, or by that of another one."""
     row = ImageTagRow
     tag = select(TagRow.id).where(TagRow.name == name).scalar_subquery()
     own_model = select(ModelRow.embedder_id).where(ModelRow.id == PredictionRow.model_id)
     embedder = own_model.correlate(PredictionRow.table).scalar_subquery()
-    return exists().where(row.image_id == PredictionRow.image_id, row.embedder_id == embedder, row.tag_id == tag)
+    by = row.embedder_id == embedder
+    if also_by is not None:
+        by = or_(by, row.embedder_id == select(ModelRow.embedder_id).where(ModelRow.id == also_by).scalar_subquery())
+    return exists().where(row.image_id == PredictionRow.image_id, by, row.tag_id == tag)
 
 
 def tags_of(model_id: int, digests: Sequence[bytes]) -> Select[bytes, str, float]:
@@ -57,6 +60,12 @@ def tags_of(model_id: int, digests: Sequence[bytes]) -> Select[bytes, str, float
     query = select(ImageRow.digest, TagRow.name, ImageTagRow.score).select_from(joined)
     own = (ImageRow.digest.in_(digests), ImageTagRow.embedder_id == embedder)
     return query.where(*own).order_by(ImageTagRow.score.desc(), TagRow.name)
+
+
+def any_tag(model_id: int) -> Select[int]:
+    """Select one tag of an image by a model."""
+    embedder = select(ModelRow.embedder_id).where(ModelRow.id == model_id).scalar_subquery()
+    return select(ImageTagRow.id).where(ImageTagRow.embedder_id == embedder).limit(1)
 
 
 def known_tags(model_id: int, names: Sequence[str]) -> Select[str]:

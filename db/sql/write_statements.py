@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Select, literal_column, select, update
 
-from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
+from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow
 from db.sql.dialect import among, chunks, inline, upsert, upsert_many
 from db.sql.path_list import folder_ids_in_list
+from db.sql.run_analyzers import RunAnalyzer, listed_by, predicted_by_all
 from indexer.domain.files import FileState
 
 if TYPE_CHECKING:
@@ -66,30 +68,11 @@ def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]
     return ids
 
 
-def model_of_run(run_id: int) -> Select[int]:
-    """Select the model of a run."""
-    return select(RunRow.model_id).where(RunRow.id == run_id)
-
-
-def _by_analyzer_of(run_id: int | BindParameter[int]) -> ColumnElement[bool]:
-    """Select predictions by a run's model, of regions found with the run's face detector."""
-    same_detector = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
-    return and_(RunRow.id == run_id, PredictionRow.model_id == RunRow.model_id, same_detector)
-
-
-# Executed for every file; building it takes three times as long as executing it.
-HAS_PREDICTION = (
-    select(PredictionRow.id)
-    .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-    .join(RunRow.table, RunRow.id == bindparam("run"))
-    .where(ImageRow.digest == bindparam("digest"), _by_analyzer_of(bindparam("run")))
-    .limit(1)
-)
-
-
-def files_in_folder(folder: bytes, run_id: int, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """Select the known files of a folder, with whether the run's analyzer has predictions of them."""
-    predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _by_analyzer_of(run_id))
+def files_in_folder(
+    folder: bytes, analyzers: Sequence[RunAnalyzer], *conditions: ColumnElement[bool]
+) -> Select[*tuple[Any, ...]]:
+    """Select the known files of a folder, with whether all analyzers have predictions of them."""
+    predicted = predicted_by_all(analyzers)
     stamp = (FileRow.size, FileRow.mtime_ns, FileRow.change)
     columns = (FileRow.name, FileRow.id, *stamp, FileRow.state, FileRow.failure_kind, FileRow.failure_reason, predicted)
     return select(*columns).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(FolderRow.path == folder, *conditions)
@@ -100,19 +83,15 @@ def folders_in_list() -> Select[bytes]:
     return select(FolderRow.path).where(FolderRow.id.in_(folder_ids_in_list())).order_by(FolderRow.path)
 
 
-def unchanged_folders(run_id: int) -> Select[*tuple[Any, ...]]:
-    """Select folders in or below `PATH_LIST` that a run with the same analyzer listed, without pending or failed files.
+def unchanged_folders(analyzers: Sequence[RunAnalyzer]) -> Select[*tuple[Any, ...]]:
+    """Select folders in or below `PATH_LIST` that a run with the same analyzers listed, without pending or failed files.
 
     Each has the digest of its listing.
     """
-    same_analyzer = and_(
-        FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
-    )
     unfinished = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
-    return (
-        select(FolderRow.path, FolderRow.listing)
-        .join(RunRow.table, and_(RunRow.id == run_id, same_analyzer))
-        .where(FolderRow.id.in_(folder_ids_in_list()), FolderRow.listing.is_not(None), FolderRow.id.not_in(unfinished))
+    complete = (FolderRow.listing.is_not(None), FolderRow.id.not_in(unfinished))
+    return select(FolderRow.path, FolderRow.listing).where(
+        FolderRow.id.in_(folder_ids_in_list()), listed_by(analyzers), *complete
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, update
 
-from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
+from db.schema import EmbedderRow, FileRow, GenerationRow, RunModelRow, RunRow
 from db.sql import write_statements as statements
 from db.sql.anchor_moves import moving_anchors
 from db.sql.derivation import derive
@@ -31,6 +32,7 @@ from db.sql.prediction_rows import (
 from db.sql.rescoring import rescore
 from db.sql.retention import expire
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
+from db.sql.run_analyzers import PREDICTED_BY, RunAnalyzer, add_detector, add_further_models, run_analyzers
 from db.sql.transactions import connect_for_writing
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
@@ -42,8 +44,9 @@ from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile,
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
+    from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.runs import RunCounts
-    from indexer.ports.store_writer import Combine, Comparison, Score
+    from indexer.ports.store_writer import Combine, Comparison, RunModel, Score
 
 _PENDING_CHUNK_ROWS = 8192
 
@@ -54,6 +57,7 @@ class SqlWriter:
     def __init__(self, engine: Engine, tuning: StoreTuning = DEFAULT_TUNING) -> None:
         self._engine = engine
         self._tuning = tuning
+        self._analyzers_of_runs: dict[int, tuple[RunAnalyzer, ...]] = {}
 
     def register_model(self, card: ModelCard) -> int:
         with connect_for_writing(self._engine) as connection:
@@ -62,22 +66,23 @@ class SqlWriter:
             connection.execute(statements.upsert_model(connection.dialect.name, card_to_row(card), card.embedder_key))
             return connection.execute(statements.model_id_of(card.key)).scalar_one()
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
+    def begin_run(
+        self, roots: Sequence[bytes], model_id: int, detector: str | None = None, further: Sequence[RunModel] = ()
+    ) -> int:
         with connect_for_writing(self._engine) as connection:
             died = update(RunRow.table).where(RunRow.outcome == RUNNING, *self._has_died())
             connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
-            if detector is not None:
-                connection.execute(insert_missing(connection.dialect.name, FaceDetectorRow.table).values(key=detector))
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
                 model_id=model_id,
-                finder_id=select(FaceDetectorRow.id).where(FaceDetectorRow.key == detector).scalar_subquery(),
+                finder_id=add_detector(connection, detector),
                 pid=os.getpid(),
                 outcome=RUNNING,
                 counts={},
             )
             run_id = connection.execute(run.returning(RunRow.id)).scalar_one()
+            add_further_models(connection, run_id, further)
             self._hold_run(run_id)
             return run_id
 
@@ -86,21 +91,21 @@ class SqlWriter:
             finished = update(RunRow.table).where(RunRow.id == run_id)
             ended_at = greatest(RunRow.started_at, time.time())  # the clock may have been set back
             connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=counts.nonzero(), reason=reason))
-            model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            self._build_page_anchors(connection, model_id)
+            self._build_anchors_of_run(connection, run_id)
 
     def forget_run(self, run_id: int) -> None:
         with connect_for_writing(self._engine) as connection:
-            model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            self._build_page_anchors(connection, model_id)
+            self._build_anchors_of_run(connection, run_id)
+            connection.execute(delete(RunModelRow.table).where(RunModelRow.run_id == run_id))
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         known: dict[bytes, KnownFile] = {}
         with connect_for_reading(self._engine) as connection:
+            analyzers = self._analyzers(connection, run_id)
             for some in [()] if names is None else ([FileRow.name.in_(chunk)] for chunk in chunks(names)):
                 for name, file_id, size, mtime, change, state, kind, why, predicted in connection.execute(
-                    statements.files_in_folder(folder, run_id, *some)
+                    statements.files_in_folder(folder, analyzers, *some)
                 ):
                     failure = Failure(kind, why or "") if kind else None
                     known[name] = KnownFile(file_id, FileStamp(size, mtime, change), FileState(state), failure, predicted)
@@ -112,7 +117,7 @@ class SqlWriter:
 
     def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
         with connect_for_reading(self._engine) as connection, listed_paths(connection, roots):
-            return dict(connection.execute(statements.unchanged_folders(run_id)).all())
+            return dict(connection.execute(statements.unchanged_folders(self._analyzers(connection, run_id))).all())
 
     def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
         counts = dict.fromkeys(roots, 0)
@@ -150,9 +155,11 @@ class SqlWriter:
                     return found
         return []
 
-    def has_prediction(self, digest: bytes, run_id: int) -> bool:
+    def unpredicted(self, digest: bytes, run_id: int) -> list[int]:
         with self._engine.connect() as connection:
-            return connection.execute(statements.HAS_PREDICTION, {"digest": digest, "run": run_id}).first() is not None
+            analyzers = self._analyzers(connection, run_id)
+            predicted = {tuple(row) for row in connection.execute(PREDICTED_BY, {"digest": digest})}
+        return [position for position, one in enumerate(analyzers) if (one.model_id, one.finder_id) not in predicted]
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         with connect_for_writing(self._engine) as connection:
@@ -161,15 +168,28 @@ class SqlWriter:
             targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
             targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
             targets |= {file.id: images[digest] for file, digest in batch.linked}
-            main = {images[entry.image.digest]: entry.predictions[0] for entry in batch.predicted}
+            predictions = _by_position(batch, images)
+            main = {image_id: analyzed[0] for image_id, analyzed in predictions[0].items()}
             labels = move_labels(connection, run_id, targets, main)
             follow_hidden(connection, targets)
-            if batch.predicted:
-                write_predictions(connection, run_id, images, batch.predicted)
+            digests = {image_id: digest for digest, image_id in images.items()}
+            for position, analyzer in enumerate(run_analyzers(connection, run_id)):
+                if predictions[position]:
+                    write_predictions(connection, analyzer, predictions[position], digests)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
             finish_files(connection, done, batch.failed)
             return labels
+
+    def _analyzers(self, connection: Connection, run_id: int) -> tuple[RunAnalyzer, ...]:
+        """Return the analyzers of a run, which never change."""
+        if run_id not in self._analyzers_of_runs:
+            self._analyzers_of_runs[run_id] = run_analyzers(connection, run_id)
+        return self._analyzers_of_runs[run_id]
+
+    def _build_anchors_of_run(self, connection: Connection, run_id: int) -> None:
+        for analyzer in run_analyzers(connection, run_id):
+            self._build_page_anchors(connection, analyzer.model_id)
 
     # What differs where several processes write at the same time.
     def _has_died(self) -> Sequence[ColumnElement[bool]]:
@@ -276,3 +296,12 @@ class SqlWriter:
             if is_last:
                 return forgotten
             after = ids[-1]
+
+
+def _by_position(batch: CommitBatch, images: Mapping[bytes, int]) -> defaultdict[int, dict[int, AnalyzedImage]]:
+    """Return the predictions of a batch by the position of their analyzer in the run, then by image id."""
+    predictions: defaultdict[int, dict[int, AnalyzedImage]] = defaultdict(dict)
+    for entry in batch.predicted:
+        for position, analyzed in entry.predictions.items():
+            predictions[position][images[entry.image.digest]] = analyzed
+    return predictions

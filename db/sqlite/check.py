@@ -19,8 +19,8 @@ from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
 
 TABLES = (
-    "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "hidden", "predictions",
-    "embeddings", "generations", "tags", "image_tags"
+    "folders", "roots", "images", "embedders", "finders", "models", "runs", "run_models", "jobs", "files", "labels", "hidden",
+    "predictions", "embeddings", "generations", "tags", "image_tags"
 )  # fmt: skip
 """Every table that has data, after the tables that it refers to."""
 

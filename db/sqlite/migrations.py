@@ -192,6 +192,16 @@ _ORDER_OF_EQUALS = (
     "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, digest_start, image_id, region, id)",
 )
 
+# A run may have several models, and so may the run that listed a folder.
+_RUN_MODELS = (
+    """CREATE TABLE run_models (
+    id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES runs(id), model_id INTEGER NOT NULL REFERENCES models(id),
+    finder_id INTEGER REFERENCES finders(id)
+)""",
+    "CREATE INDEX run_models_by_run ON run_models (run_id)",
+    "ALTER TABLE folders ADD COLUMN listed_further TEXT NOT NULL DEFAULT ''",
+)
+
 
 def _files_of_a_library(connection: Connection) -> None:
     """Add what recognizes files: roots, changes that no program can hide, and the last paths of labels."""
@@ -237,6 +247,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0013_frames_and_hidden", _execute(*_FRAMES, *_HIDDEN)),
     ("0014_tags", _execute(*_TAGS)),
     ("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),
+    ("0016_run_models", _execute(*_RUN_MODELS)),
 )
 
 

@@ -50,7 +50,7 @@ def _repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], 
         "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
     )
     # After a repair, the next index run compares every folder file by file.
-    connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL")
+    connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL, listed_further = ''")
     before = _predicted(connection)
     _repair_models(connection, installed)
     _repair_references(connection)
@@ -125,6 +125,8 @@ def _repair_references(connection: sqlite3.Connection) -> None:
         "DELETE FROM embeddings WHERE embedder_id NOT IN (SELECT id FROM embedders)",
         "UPDATE runs SET model_id = (SELECT min(id) FROM models) WHERE model_id NOT IN (SELECT id FROM models)",
         "UPDATE runs SET finder_id = NULL WHERE finder_id IS NOT NULL AND finder_id NOT IN (SELECT id FROM finders)",
+        "DELETE FROM run_models WHERE run_id NOT IN (SELECT id FROM runs) OR model_id NOT IN (SELECT id FROM models)",
+        "UPDATE run_models SET finder_id = NULL WHERE finder_id IS NOT NULL AND finder_id NOT IN (SELECT id FROM finders)",
         "INSERT INTO runs (started_at, ended_at, roots, model_id, pid, outcome, counts) "
         "SELECT 0, 0, '[]', min(id), 0, 'died', '{}' FROM models WHERE NOT EXISTS (SELECT 1 FROM runs) "
         "AND EXISTS (SELECT 1 FROM files) HAVING min(id) IS NOT NULL",

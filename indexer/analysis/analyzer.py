@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, whole_view
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, face_views, whole_view
 from indexer.domain.emotions import NEUTRAL, NONE
+from indexer.domain.images import DecodeTarget
 from indexer.domain.predictions import AnalyzedImage, Prediction
-from indexer.imaging.decode_alone import decode_alone
+from indexer.imaging.decode_alone import decode_alone_for
 from indexer.imaging.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -45,17 +46,34 @@ class Analyzer:
         """The key of the face detector; None without one."""
         return None if self.detector is None else self.detector.key
 
+    @property
+    def target(self) -> DecodeTarget:
+        """What images are decoded for."""
+        return DecodeTarget(self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
+
     def decode(self, data: bytes) -> DecodedImage:
         """Decode a file's bytes for this analyzer. Raises what `indexer.imaging.decode.decode` raises. Thread-safe."""
-        decoder = decode_alone if self.decoders is None else self.decoders.decode
-        return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
+        (image,) = self.decode_for(data, [self.target])
+        return image
 
-    def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
-        """Analyze images that this analyzer decoded; None for an image whose predictions are not finite."""
+    def decode_for(self, data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+        """Decode a file's bytes once for several targets. Raises what `decode` raises. Thread-safe."""
+        return (decode_alone_for if self.decoders is None else self.decoders.decode_for)(data, targets)
+
+    def predict(
+        self, images: Sequence[DecodedImage], faces_by_page: Sequence[Sequence[Face]] | None = None
+    ) -> list[AnalyzedImage | None]:
+        """Analyze images that this analyzer decoded; None for an image whose predictions are not finite.
+
+        `faces_by_page` are the faces of all frames of all images, if they have been detected already.
+        """
         if not images:
             return []
         spec = self.classifier.card.input
-        views_by_page = crop_views([frame.pixels for image in images for frame in image.frames], self.detector, spec)
+        pages = [frame.pixels for image in images for frame in image.frames]
+        views_by_page = (
+            crop_views(pages, self.detector, spec) if faces_by_page is None else face_views(pages, faces_by_page, spec)
+        )
         regions_by_page = iter([self._faces_only(regions) for regions in self._classify(views_by_page)])
         found = [self._strongest([_Page(frame, next(regions_by_page)) for frame in image.frames]) for image in images]
         without = [number for number, page in enumerate(found) if not page.regions]

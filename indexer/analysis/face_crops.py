@@ -42,7 +42,12 @@ def crop_views(pages: Sequence[Pixels], detector: FaceDetector | None, spec: Inp
     """
     if detector is None:
         return [[View(None, page)] for page in pages]
-    return [_views(page, faces[:MAX_FACES], spec) for page, faces in zip(pages, detector.detect(pages), strict=True)]
+    return face_views(pages, detector.detect(pages), spec)
+
+
+def face_views(pages: Sequence[Pixels], faces_by_page: Sequence[Sequence[Face]], spec: InputSpec) -> list[list[View]]:
+    """Return the views of each page with these faces, the largest first, or the whole page if it has none."""
+    return [_views(page, faces[:MAX_FACES], spec) for page, faces in zip(pages, faces_by_page, strict=True)]
 
 
 def whole_view(pixels: Pixels, spec: InputSpec) -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ class ExportChunk:
     - `regions`: faces count from 1; the whole image is 0.
     - `boxes`: left, top, right and bottom edge in pixels. `sizes`: width and height of the image in pixels.
     - `probabilities`: float32, (N, labels of the model). `embeddings`: float16, (N, embedding size).
+    - `tags`: those of the image by the model, with their probabilities, the most probable first; () if the model assigns none.
 
     An image that has a label but no prediction has the label as its emotion, score 1, region 0 and NaN for all numbers.
     """
@@ -52,6 +53,7 @@ class ExportChunk:
     sizes: Sequence[tuple[int, int]]
     probabilities: Floats
     embeddings: Halves
+    tags: Sequence[Mapping[str, float]] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,13 +63,14 @@ class ExportChunk:
 class Export:
     """All rows of one model, from one snapshot of the database, and the model's map, if it was made.
 
-    `emotions`: all that a row may have, the model's first.
+    `emotions`: all that a row may have, the model's first. `has_tags`: whether the model has assigned tags.
     """
 
     card: ModelCard
     emotions: tuple[str, ...]
     chunks: Iterator[ExportChunk]
     made: LibraryMap | None = None
+    has_tags: bool = False
 
     @property
     def probability_columns(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
@@ -35,6 +35,16 @@ class InputSpec:
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024 or self.std <= 0 or not 0 <= self.background <= 255:
             raise ValueError(f"not a usable model input: {self}")
+
+
+class DecodeTarget(NamedTuple):
+    """What an image is prepared for: the input of a model or, with `max_side`, face detection for that model.
+
+    See `indexer.imaging.decode.decode`.
+    """
+
+    spec: InputSpec
+    max_side: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """The options of a job. None and 0 mean the value from the settings."""
+    """The options of a job. None and 0 mean the value from the settings. `further_models` are used besides `model`."""
 
     model: str | None = None
+    further_models: tuple[str, ...] = ()
     faces: str | None = None
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False

@@ -30,6 +30,7 @@ class SearchRequest:
     - `after`: the last hit of the page before this one, in a search by emotion.
     - `tags`, `excluded_tags`: tags that images must have, and must not have, in any form of `canonical_tag`.
     - `all_images`: a request without any criterion is for all images, and no mistake.
+    - `similar_by`: name of the model whose embeddings are compared, and whose tags count as well; None means the model in use.
     """
 
     image: bytes | None = None
@@ -48,6 +49,7 @@ class SearchRequest:
     tags: tuple[str, ...] = ()
     excluded_tags: tuple[str, ...] = ()
     all_images: bool = False
+    similar_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class SearchQuery:
     - `dedupe`: show near-duplicates once. `hidden`: show images that the user hid, too.
     - `after`: only hits after this one, in a search by emotion.
     - `tags`, `excluded_tags`: canonical tags, of which an image has all, and none.
+    - `similar_by`: id of another model that has analyzed the images, whose embeddings are compared; None means the same model.
     """
 
     emotions: frozenset[str] | None = None
@@ -76,6 +79,7 @@ class SearchQuery:
     after: HitKey | None = None
     tags: frozenset[str] = frozenset()
     excluded_tags: frozenset[str] = frozenset()
+    similar_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

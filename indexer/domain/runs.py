@@ -96,7 +96,8 @@ def _with_died(run: RunRecord) -> RunRecord:
 class RunRecord(NamedTuple):
     """One index run. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
 
-    `reason` is a sentence that explains the outcome, if there is anything to explain; `pid` is the id of the run's process.
+    `reason` is a sentence that explains the outcome, if there is anything to explain; `pid` is the id of the run's process;
+    `models` are the names of its models.
     """
 
     id: int
@@ -107,6 +108,7 @@ class RunRecord(NamedTuple):
     counts: RunCounts
     reason: str | None = None
     pid: int = 0
+    models: tuple[str, ...] = ()
 
 
 class RunTotals(NamedTuple):

@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from indexer.exporters.text import rounded_tags
+
 if TYPE_CHECKING:
     from indexer.domain.export import Export, ExportChunk
 
@@ -35,7 +37,8 @@ class _Rows:
                 if one != path:  # the faces of a file may go on in the next chunk
                     number, path = number + 1, one
                     width, height = chunk.sizes[found[0]]
-                    yield {"id": number, "file_name": os.fsdecode(one), "width": width, "height": height}
+                    image = {"id": number, "file_name": os.fsdecode(one), "width": width, "height": height}
+                    yield image | ({"tags": rounded_tags(chunk, found[0])} if self._export.has_tags else {})
                 for row in found:
                     self._annotate(chunk, row, number)
             self._advance(len(chunk))
@@ -66,7 +69,8 @@ def write_coco(export: Export, file: Path, advance: Callable[[int], None]) -> in
     """Write an export to a file; return the number of annotations.
 
     An annotation is a face, or a whole image without faces. `file_name` is an absolute path; bytes of it that are not valid UTF-8
-    become surrogates, as in os.fsdecode. There are no embeddings.
+    become surrogates, as in os.fsdecode. There are no embeddings. Images have `tags`, with their probabilities, if a tagger
+    assigned some.
     """
     waiting = file.with_name(f"{file.name}.work")
     try:

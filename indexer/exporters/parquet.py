@@ -45,6 +45,7 @@ def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) ->
     - Embeddings are float32, which every program can read. They are NaN for an image without a prediction, because Parquet has no
       null lists of fixed size.
     - Bytes of a path that are not valid UTF-8 are written as \\xNN; the digest identifies the image.
+    - `tags` and `tag_probabilities` are lists of equal length, the most probable tag first, if a tagger assigned some.
     - `x` and `y`, 0-1, are places on the map; null for rows that are not on it. `image` names the file, without its bytes.
     - The schema's metadata name the model and its spaces, and describe the columns for `datasets`.
     """
@@ -52,13 +53,15 @@ def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) ->
     about = {"model": card.name, "key": card.key, "weights_digest": card.weights_digest, "spaces": dict(card.spaces)}
     fields = [*_FACTS, *((name, pa.float32()) for name in export.probability_columns)]
     fields.append(("embedding", pa.list_(pa.float32(), card.embedding_size)))
+    if export.has_tags:
+        fields += [("tags", pa.list_(pa.string())), ("tag_probabilities", pa.list_(pa.float32()))]
     fields += [("x", pa.float32()), ("y", pa.float32()), ("image", _IMAGE)]
     described = {"info": {"features": {name: _feature(kind) for name, kind in fields}}}
     schema = pa.schema(fields, metadata={"moodex": json.dumps(about), "huggingface": json.dumps(described)})
     open_writer: Any = pq.ParquetWriter  # pyarrow has no type hints
     with open_writer(file, schema, compression="zstd") as writer:
         for chunk in export.chunks:
-            columns = _columns(chunk, schema, export.places(chunk))
+            columns = _columns(chunk, schema, export.places(chunk), export.has_tags)
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(chunk)
             advance(len(chunk))
@@ -69,12 +72,14 @@ def _feature(kind: Any) -> dict[str, Any]:
     """Return the type of a column as `datasets` describes it."""
     if kind == _IMAGE:
         return {"_type": "Image"}
+    if pa.types.is_list(kind):
+        return {"_type": "Sequence", "feature": _feature(kind.value_type)}
     if pa.types.is_fixed_size_list(kind):
         return {"_type": "Sequence", "feature": _feature(kind.value_type), "length": kind.list_size}
     return {"_type": "Value", "dtype": "float32" if kind == pa.float32() else str(kind)}
 
 
-def _columns(chunk: ExportChunk, schema: Any, places: Floats) -> list[Any]:
+def _columns(chunk: ExportChunk, schema: Any, places: Floats, has_tags: bool) -> list[Any]:
     import numpy as np
 
     paths = [path.decode("utf-8", "backslashreplace") for path in chunk.paths]
@@ -85,5 +90,9 @@ def _columns(chunk: ExportChunk, schema: Any, places: Floats) -> list[Any]:
     vectors = chunk.embeddings.astype(np.float32)
     flat = pa.array(vectors.ravel(), type=pa.float32())
     columns.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+    if has_tags:
+        tags = chunk.tags or [{}] * len(chunk)
+        columns.append(pa.array([list(one) for one in tags], type=pa.list_(pa.string())))
+        columns.append(pa.array([list(one.values()) for one in tags], type=pa.list_(pa.float32())))
     columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in places.T]
     return [*columns, pa.array([{"bytes": None, "path": path} for path in paths], type=_IMAGE)]

@@ -50,15 +50,16 @@ def _write_csv(export: Export, file: Path, advance: Advance, embeddings: bool) -
     count = 0
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         writer = csv_writer(out)
-        writer.writerow([*COLUMNS, *export.probability_columns, *(["embedding"] if embeddings else [])])
+        tags = ["tags"] if export.has_tags else []
+        writer.writerow([*COLUMNS, *export.probability_columns, *tags, *(["embedding"] if embeddings else [])])
         for chunk in export.chunks:
-            writer.writerows(_csv_rows(chunk, embeddings))
+            writer.writerows(_csv_rows(chunk, export.has_tags, embeddings))
             count += len(chunk)
             advance(len(chunk))
     return count
 
 
-def _csv_rows(chunk: ExportChunk, embeddings: bool) -> Iterator[list[Any]]:
+def _csv_rows(chunk: ExportChunk, has_tags: bool, embeddings: bool) -> Iterator[list[Any]]:
     for row, number in zip(_rows(chunk), range(len(chunk)), strict=True):
         row[0], row[2], row[4] = (
             escape_spreadsheet_formula(row[0]),
@@ -66,7 +67,8 @@ def _csv_rows(chunk: ExportChunk, embeddings: bool) -> Iterator[list[Any]]:
             escape_spreadsheet_formula(row[4] or ""),
         )
         probabilities = ["" if isnan(p) else round(p, _DECIMAL_PLACES) for p in chunk.probabilities[number].tolist()]
-        yield [*row, *probabilities, *([json.dumps(_vector(chunk, number))] if embeddings else [])]
+        tags = [escape_spreadsheet_formula(" ".join(rounded_tags(chunk, number)))] if has_tags else []
+        yield [*row, *probabilities, *tags, *([json.dumps(_vector(chunk, number))] if embeddings else [])]
 
 
 def _write_jsonl(export: Export, file: Path, advance: Advance, embeddings: bool) -> int:
@@ -76,6 +78,8 @@ def _write_jsonl(export: Export, file: Path, advance: Advance, embeddings: bool)
             for row, number in zip(_rows(chunk), range(len(chunk)), strict=True):
                 probabilities = [None if isnan(p) else round(p, _DECIMAL_PLACES) for p in chunk.probabilities[number].tolist()]
                 shown = dict(zip(COLUMNS, row, strict=True)) | dict(zip(export.probability_columns, probabilities, strict=True))
+                if export.has_tags:
+                    shown["tags"] = rounded_tags(chunk, number)
                 if embeddings:
                     shown["embedding"] = _vector(chunk, number)
                 out.write(json.dumps(shown) + "\n")
@@ -91,6 +95,11 @@ def _rows(chunk: ExportChunk) -> Iterator[list[Any]]:
     facts = zip(paths, chunk.digests, chunk.emotions, scores, chunk.labels, chunk.regions, chunk.boxes, strict=True)
     for *values, box in facts:
         yield [*values, *(box or (None,) * 4)]
+
+
+def rounded_tags(chunk: ExportChunk, number: int) -> dict[str, float]:
+    """Return the tags of a row with their probabilities, the most probable first."""
+    return {tag: round(score, _DECIMAL_PLACES) for tag, score in chunk.tags[number].items()} if chunk.tags else {}
 
 
 def _vector(chunk: ExportChunk, number: int) -> list[float] | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.images import DecodedImage, Frame, InputSpec
+from indexer.domain.images import DecodedImage, DecodeTarget, Frame
 from indexer.imaging import cut_off
 from indexer.imaging.background import background
 from indexer.imaging.foreign_formats import recognize
@@ -25,6 +27,7 @@ from indexer.system.digest import digest
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from indexer.domain.images import InputSpec
     from indexer.domain.types import Pixels
 
 LONGEST_PAGE = 16
@@ -74,19 +77,28 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
     MAX_PIXELS or MAX_SIDE.
     """
+    (image,) = decode_for(data, [DecodeTarget(spec, max_side)])
+    return image
+
+
+def decode_for(data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+    """Decode the bytes of an image file once, and prepare it for several targets, each as `decode` does for that target alone.
+
+    A JPEG that its decoder shrinks differently for the targets is decoded for each. Raises what `decode` raises.
+    """
     if not data:
         raise Damaged("the file is empty; copy or download it again")
     try:
         try:
-            return _decode(data, spec, max_side)
+            return _decode(data, targets)
         except OSError as error:
             if not data.startswith(_JPEG_START) or isinstance(error, UnidentifiedImageError):
                 raise
             # With an end, the decoder returns what there is, and fills the rest, as browsers do.
-            image = _decode(data + _JPEG_END, spec, max_side)
-            if _is_blank(image.pixels):
+            images = _decode(data + _JPEG_END, targets)
+            if _is_blank(images[0].pixels):
                 raise
-            return replace(image, digest=digest(data), incomplete=True)
+            return tuple(replace(image, digest=digest(data), incomplete=True) for image in images)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -99,30 +111,38 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
         raise Damaged(_reason(data, error)) from error
 
 
-def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
-    """Decode like `decode`, with the errors of Pillow."""
+def _decode(data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+    """Decode like `decode_for`, with the errors of Pillow."""
     with open_image(data) as image:
         refuse_bomb(image.size)
         name = image.format or "unknown"
         longer, shorter = max(image.size), min(image.size)
-        longest = page_side(longer, shorter, max_side)
-
-        def pixels_of(frame: Image.Image) -> Pixels:
-            return np.asarray(_without_transparency(_to_rgb(frame), longest)) if max_side else prepare(frame, spec)
-
+        pages = [page_side(longer, shorter, target.max_side) for target in targets]
+        preparations = [partial(_prepared, target=target, longest=page) for target, page in zip(targets, pages, strict=True)]
         numbers = _frame_numbers(image, data)
         if numbers:
-            frames, complete = _decode_frames(image, numbers, pixels_of)
+            frames, complete = _decode_frames(image, numbers, preparations)
             width, height = _transposed_size(image)
-            return DecodedImage(digest(data), frames[0].pixels, width, height, name, frames[0].number, frames[1:], not complete)
-        _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(longest, spec.size))
+            return tuple(
+                DecodedImage(digest(data), first.pixels, width, height, name, first.number, tuple(later), not complete)
+                for first, *later in frames
+            )
+        longest = [_DRAFT_SIZE_FACTOR * max(page, target.spec.size) for target, page in zip(targets, pages, strict=True)]
+        if len({_draft_scale(image, each) for each in longest}) > 1:
+            return tuple(one for target in targets for one in _decode(data, [target]))
+        _shrink_on_load(image, max(longest))
         complete = _load(image, data)
         ImageOps.exif_transpose(image, in_place=True)
         width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-        pixels = pixels_of(image)
-        if not complete and _is_blank(pixels):
+        prepared = [prepare_target(image) for prepare_target in preparations]
+        if not complete and _is_blank(prepared[0]):
             raise Damaged(cut_off.REASON)
-        return DecodedImage(digest(data), pixels, width, height, name, incomplete=not complete)
+        return tuple(DecodedImage(digest(data), pixels, width, height, name, incomplete=not complete) for pixels in prepared)
+
+
+def _prepared(image: Image.Image, target: DecodeTarget, longest: int) -> Pixels:
+    """Return the pixels of a frame for a target; `longest` is the longer side of a page for face detection."""
+    return np.asarray(_without_transparency(_to_rgb(image), longest)) if target.max_side else prepare(image, target.spec)
 
 
 def _load(image: Image.Image, data: bytes) -> bool:
@@ -158,28 +178,46 @@ def _frame_numbers(image: Image.Image, data: bytes) -> list[int]:
 
 
 def _decode_frames(
-    image: Image.Image, numbers: Sequence[int], pixels_of: Callable[[Image.Image], Pixels]
-) -> tuple[tuple[Frame, ...], bool]:
-    """Decode frames of an animation; return those that differ and show something, or the first, and whether all are readable."""
-    frames: list[Frame] = []
-    blank: Frame | None = None
+    image: Image.Image, numbers: Sequence[int], preparations: Sequence[Callable[[Image.Image], Pixels]]
+) -> tuple[list[list[Frame]], bool]:
+    """Decode frames of an animation, and prepare them in several ways; return whether all are readable, too.
+
+    Of each preparation, the frames that differ and show something are returned, or else the first.
+    """
+    kept = [_KeptFrames() for _ in preparations]
     complete = True
     for number in numbers:
         try:
             image.seek(number)
-            pixels = pixels_of(ImageOps.exif_transpose(image))
+            frame = ImageOps.exif_transpose(image)
+            prepared = [prepare_target(frame) for prepare_target in preparations]
         except Exception:
-            if not frames and blank is None:
+            if number == numbers[0]:
                 raise
             complete = False
             break
-        if _is_blank(pixels):
-            blank = blank or Frame(number + 1, pixels)
-        elif not any(np.array_equal(pixels, frame.pixels) for frame in frames):
-            frames.append(Frame(number + 1, pixels))
-    if not frames and blank is not None:
-        frames.append(blank)
-    return tuple(frames), complete
+        for frames, pixels in zip(kept, prepared, strict=True):
+            frames.add(Frame(number + 1, pixels))
+    return [frames.result() for frames in kept], complete
+
+
+@dataclass(slots=True)
+class _KeptFrames:
+    """The frames of an animation that differ and show something, and the first one that shows nothing."""
+
+    frames: list[Frame] = field(default_factory=list)
+    blank: Frame | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Keep a frame, unless it shows nothing new."""
+        if _is_blank(frame.pixels):
+            self.blank = self.blank or frame
+        elif not any(np.array_equal(frame.pixels, other.pixels) for other in self.frames):
+            self.frames.append(frame)
+
+    def result(self) -> list[Frame]:
+        """Return the frames that show something, or else the first one."""
+        return self.frames if self.frames or self.blank is None else [self.blank]
 
 
 def _transposed_size(image: Image.Image) -> tuple[int, int]:
@@ -226,6 +264,16 @@ def _shrink_on_load(image: Image.Image, longest: float) -> None:
     scale = longest / max(image.size)
     if scale < 1:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
+
+
+def _draft_scale(image: Image.Image, longest: float) -> int:
+    """Return by how much `_shrink_on_load` would shrink an image: 1, 2, 4 or 8, and 1 for other formats than JPEG."""
+    scale = longest / max(image.size)
+    if scale >= 1 or not isinstance(image, JpegImageFile):
+        return 1
+    # As Pillow chooses it: the largest power of two that leaves both sides as long as asked for.
+    room = min(side // ceil(side * scale) for side in image.size)
+    return next(power for power in (8, 4, 2, 1) if room >= power)
 
 
 def _without_transparency(image: Image.Image, longest: int) -> Image.Image:

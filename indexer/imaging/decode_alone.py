@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from indexer.imaging.decode import decode
+from indexer.domain.images import DecodeTarget
+from indexer.imaging.decode import decode_for
 from indexer.imaging.further_formats import needs_isolation
 
 if TYPE_CHECKING:
@@ -19,7 +21,13 @@ def decode_alone(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImag
 
     Those packages are less tested on hostile bytes than Pillow, and some of them end the process if memory is short.
     """
-    return _pool().decode(data, spec, max_side) if needs_isolation(data) else decode(data, spec, max_side)
+    (image,) = decode_alone_for(data, [DecodeTarget(spec, max_side)])
+    return image
+
+
+def decode_alone_for(data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+    """Decode an image once for several targets, like `decode.decode_for`, where `decode_alone` decodes it."""
+    return _pool().decode_for(data, targets) if needs_isolation(data) else decode_for(data, targets)
 
 
 @cache

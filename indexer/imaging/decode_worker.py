@@ -1,7 +1,7 @@
 """The child process that decodes images: it reads files from its standard input and writes pixels to its standard output.
 
-A request is a fixed header, then the file's bytes. A response is the length of a JSON header, that header, then the pixels.
-Neither can carry code.
+A request is a fixed header, a record for each target, then the file's bytes. A response is the length of a JSON header, that
+header, then the pixels. Neither can carry code.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
-from indexer.domain.images import DecodedImage, Frame, InputSpec
-from indexer.imaging.decode import MAX_FRAMES, decode, is_page
+from indexer.domain.images import DecodedImage, DecodeTarget, Frame, InputSpec
+from indexer.imaging.decode import MAX_FRAMES, decode_for, is_page
 from indexer.imaging.further_formats import is_drawing
 from indexer.system.child_process import answer_only, limit_memory, read_exactly
 
@@ -29,31 +29,43 @@ if TYPE_CHECKING:
 DRAWING_SECONDS = 15.0
 """Limit of the processor time for one SVG or vector animation: many times as long as large ones of people take."""
 
-_REQUEST = struct.Struct("<IddBIQ")
+_REQUEST = struct.Struct("<BQ")
+_TARGET = struct.Struct("<IddBI")
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER_BYTES = 1 << 16
 _ERRORS: dict[str, type[ImageError]] = {error.kind: error for error in (Damaged, Unreadable, Unsupported)}
 
 
-def send_request(pipe: IO[bytes], data: bytes, spec: InputSpec, max_side: int) -> None:
-    """Send an image file to a child."""
-    pipe.write(_REQUEST.pack(spec.size, spec.mean, spec.std, spec.background, max_side, len(data)))
+def send_request(pipe: IO[bytes], data: bytes, targets: Sequence[DecodeTarget]) -> None:
+    """Send an image file to a child, with what it is prepared for."""
+    pipe.write(_REQUEST.pack(len(targets), len(data)))
+    for spec, max_side in targets:
+        pipe.write(_TARGET.pack(spec.size, spec.mean, spec.std, spec.background, max_side))
     pipe.write(data)
     pipe.flush()
 
 
-def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedImage:
-    """Read a child's response. Raises what the decoder raised, and EOFError for a child that ended or an invalid response."""
+def read_response(pipe: IO[bytes], targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+    """Read a child's response: the image, prepared for each target.
+
+    Raises what the decoder raised, and EOFError for a child that ended or an invalid response.
+    """
     (length,) = _LENGTH.unpack(read_exactly(pipe, _LENGTH.size))
     if length > _MAX_HEADER_BYTES:
         raise EOFError
     header = json.loads(read_exactly(pipe, length))
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
-    height, width = header["sides"]
-    numbers = header["frames"]
+    if len(header["images"]) != len(targets):
+        raise EOFError
+    return tuple(_read_image(pipe, header, image, target) for image, target in zip(header["images"], targets, strict=True))
+
+
+def _read_image(pipe: IO[bytes], header: Mapping[str, Any], image: Mapping[str, Any], target: DecodeTarget) -> DecodedImage:
+    height, width = image["sides"]
+    numbers = image["frames"]
     if (
-        not (is_page(height, width, max_side) if max_side else height == width == spec.size)
+        not (is_page(height, width, target.max_side) if target.max_side else height == width == target.spec.size)
         or not 1 <= len(numbers) <= MAX_FRAMES
     ):
         raise EOFError
@@ -82,24 +94,31 @@ def serve(memory: int, drawing_seconds: float) -> None:
     requests, responses = sys.stdin.buffer, answer_only()
     limit_memory(memory)
     while header := requests.read(_REQUEST.size):
-        size, mean, std, background, max_side, length = _REQUEST.unpack(header)
+        count, length = _REQUEST.unpack(header)
+        targets = [_read_target(requests) for _ in range(count)]
         data = read_exactly(requests, length)
         try:
             with _time_limit(drawing_seconds if is_drawing(data) else 0):
-                image = decode(data, InputSpec(size, mean, std, background), max_side)
+                images = decode_for(data, targets)
         except ImageError as error:
             _send_response(responses, {"kind": error.kind, "error": str(error)})
         else:
             facts = {
-                "digest": image.digest.hex(),
-                "width": image.width,
-                "height": image.height,
-                "format": image.format,
-                "incomplete": image.incomplete,
-                "frames": [frame.number for frame in image.frames],
-                "sides": image.pixels.shape[:2],
+                "digest": images[0].digest.hex(),
+                "width": images[0].width,
+                "height": images[0].height,
+                "format": images[0].format,
+                "incomplete": images[0].incomplete,
+                "images": [
+                    {"frames": [frame.number for frame in image.frames], "sides": image.pixels.shape[:2]} for image in images
+                ],
             }
-            _send_response(responses, facts, [frame.pixels for frame in image.frames])
+            _send_response(responses, facts, [frame.pixels for image in images for frame in image.frames])
+
+
+def _read_target(pipe: IO[bytes]) -> DecodeTarget:
+    size, mean, std, background, max_side = _TARGET.unpack(read_exactly(pipe, _TARGET.size))
+    return DecodeTarget(InputSpec(size, mean, std, background), max_side)
 
 
 def _send_response(pipe: IO[bytes], header: dict[str, Any], frames: Sequence[Pixels] = ()) -> None:

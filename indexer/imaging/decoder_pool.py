@@ -9,11 +9,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
+from indexer.domain.images import DecodeTarget
 from indexer.imaging.decode_worker import DRAWING_SECONDS, read_response, send_request
 from indexer.system.child_process import KILLED, MEMORY_LIMIT_BYTES, ChildProcess, crash_reason
 
@@ -77,14 +78,19 @@ class DecoderPool:
         self._idle.clear()
 
     def decode(self, data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
-        """Decode an image in a child process, like `decode.decode`. Thread-safe.
+        """Decode an image in a child process, like `decode.decode`, and raise what `decode_for` raises. Thread-safe."""
+        (image,) = self.decode_for(data, [DecodeTarget(spec, max_side)])
+        return image
+
+    def decode_for(self, data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+        """Decode an image in a child process, like `decode.decode_for`. Thread-safe.
 
         Also raises Damaged if the decoder crashes or exceeds its limits, and Unreadable (worth a retry) if it was killed.
         """
         for fresh in (False, True):
             child = self._start() if fresh else self._take()
             try:
-                image = child.decode(data, spec, max_side, self._clock() + self._seconds)
+                images = child.decode(data, targets, self._clock() + self._seconds)
             except ImageError:
                 self._idle.append(child)
                 raise
@@ -101,7 +107,7 @@ class DecoderPool:
                 raise
             else:
                 self._idle.append(child)
-                return image
+                return images
         raise Unreadable("its decoder was killed twice; the system may be out of memory")
 
     def _take(self) -> _DecoderProcess:
@@ -135,11 +141,11 @@ class _DecoderProcess(ChildProcess):
     def __init__(self, memory: int, drawing_seconds: float) -> None:
         super().__init__("indexer.imaging.decode_worker", (str(memory), str(drawing_seconds)), ENVIRONMENT)
 
-    def decode(self, data: bytes, spec: InputSpec, max_side: int, deadline: float) -> DecodedImage:
+    def decode(self, data: bytes, targets: Sequence[DecodeTarget], deadline: float) -> tuple[DecodedImage, ...]:
         self.timed_out = False  # the timer may have expired just after the previous response
         self.deadline = deadline
         try:
-            send_request(self.pipe("stdin"), data, spec, max_side)
-            return read_response(self.pipe("stdout"), spec, max_side)
+            send_request(self.pipe("stdin"), data, targets)
+            return read_response(self.pipe("stdout"), targets)
         finally:
             self.deadline = inf

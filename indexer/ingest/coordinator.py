@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from indexer.domain.files import Failure
 from indexer.domain.runs import RunCounts
@@ -25,10 +25,18 @@ _COMMIT_EVERY_FILES = 512
 
 
 class Decoded(NamedTuple):
-    """An image that has to be classified; its digest is claimed."""
+    """An image that has to be classified; its digest is claimed.
+
+    `images` are the decoded image for each analyzer without predictions of it, by position; at least one.
+    """
 
     file: PendingFile
-    image: DecodedImage
+    images: Mapping[int, DecodedImage]
+
+    @property
+    def image(self) -> DecodedImage:
+        """The decoded image for one of the analyzers; they differ only in their pixels."""
+        return next(iter(self.images.values()))
 
 
 class AlreadyPredicted(NamedTuple):
@@ -56,6 +64,8 @@ class FailedFile(NamedTuple):
 class Vanished(NamedTuple):
     """A file that was deleted since the scan. The next scan will find it missing."""
 
+    file: PendingFile
+
 
 FileResult = Decoded | AlreadyPredicted | DuplicateInFlight | FailedFile | Vanished
 
@@ -73,10 +83,10 @@ class ClassifyBatch(NamedTuple):
 
 
 class ClassifiedBatch(NamedTuple):
-    """A batch with the predictions of each image; None for an image whose predictions are not finite."""
+    """A batch with the predictions of each image, by the position of the analyzer; None where they are not finite."""
 
     images: tuple[Decoded, ...]
-    predictions: Sequence[AnalyzedImage | None]
+    predictions: Sequence[Mapping[int, AnalyzedImage | None]]
 
 
 class Wait(NamedTuple):
@@ -87,14 +97,55 @@ class Done(NamedTuple):
     """Everything is committed."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnalyzedPage:
+    """The result of files that a process of a cluster read, decoded and classified, in place of the results of each.
+
+    - `number`: that of the page; `files`: the number of its files.
+    - `analyzed`: what can be committed. The images have no pixels.
+    - `duplicates`: files whose bytes another page has claimed.
+    - `vanished`: files that this process did not find.
+    - `released`: digests that the page claimed and that it has no predictions for.
+    - `node`: the name of the machine.
+    """
+
+    number: int
+    files: int
+    analyzed: CommitBatch
+    duplicates: tuple[DuplicateInFlight, ...]
+    vanished: tuple[PendingFile, ...]
+    released: tuple[bytes, ...]
+    node: str
+
+
 WorkItem = DecodeFile | ClassifyBatch
-WorkResult = FileResult | ClassifiedBatch
+WorkResult = FileResult | ClassifiedBatch | AnalyzedPage
 Action = WorkItem | CommitBatch | Wait | Done
+
+
+class HeldClaims(Protocol):
+    """The claims of digests, for the coordinator."""
+
+    def release(self, digest: bytes, finished: bool = False) -> None:
+        """End a claim; `finished`: the predictions of the image are in the store."""
+
+    def holds(self, digest: bytes) -> bool:
+        """Return whether a digest is claimed."""
+
+
+class Claims(HeldClaims, Protocol):
+    """The claims of digests, for workers. Thread-safe."""
+
+    def take(self, digest: bytes) -> bool:
+        """Claim a digest; False if it is claimed already."""
+
+    def finished(self, digest: bytes) -> bool:
+        """Return whether a digest was finished in this run."""
 
 
 @dataclass(slots=True)
 class DigestClaims:
-    """The digests that workers claimed and, with `remember`, those that they finished. Thread-safe."""
+    """Implements `Claims` in one process. With `remember`, the digests that were finished are kept."""
 
     remember: bool
     _held: set[bytes] = field(default_factory=set)
@@ -102,7 +153,6 @@ class DigestClaims:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, digest: bytes) -> bool:
-        """Claim a digest; False if it is claimed already."""
         with self._lock:
             if digest in self._held:
                 return False
@@ -110,18 +160,15 @@ class DigestClaims:
             return True
 
     def release(self, digest: bytes, finished: bool = False) -> None:
-        """End a claim."""
         with self._lock:
             self._held.discard(digest)
             if finished and self.remember:
                 self._finished.add(digest)
 
     def finished(self, digest: bytes) -> bool:
-        """Return whether a digest was finished in this run."""
         return digest in self._finished
 
     def holds(self, digest: bytes) -> bool:
-        """Return whether a digest is claimed."""
         return digest in self._held
 
 
@@ -131,16 +178,25 @@ class Coordinator:
     Ask for `next_action`, carry it out, and hand in the results with `add_result` and `committed`.
     """
 
-    def __init__(self, pending: Iterator[PendingFile], claims: DigestClaims, batch_size: int, batches: int, workers: int) -> None:
+    def __init__(
+        self,
+        pending: Iterator[PendingFile],
+        claims: HeldClaims,
+        batch_size: int,
+        batches: int,
+        workers: int,
+        lookahead: int | None = None,
+    ) -> None:
         """Coordinate the `pending` files.
 
-        At most `batches` batches are classified at the same time. `workers` is the number of threads that decode.
+        At most `batches` batches are classified at the same time. `workers` is the number of threads that decode. `lookahead` is
+        the number of files that workers have at the same time; None: enough for these threads.
         """
         self._pending = pending
         self._claims = claims
         self._batch_size = batch_size
         self._batches = batches
-        self._lookahead = batch_size * (batches + 1) + 2 * workers
+        self._lookahead = batch_size * (batches + 1) + 2 * workers if lookahead is None else lookahead
         self._retry: list[PendingFile] = []
         self._decoding = self._classifying = 0
         self._is_ending = False
@@ -172,6 +228,9 @@ class Coordinator:
             self._classifying -= 1
             for image, predictions in zip(result.images, result.predictions, strict=True):
                 self._add_predictions(image, predictions)
+        elif isinstance(result, AnalyzedPage):
+            self._decoding -= result.files
+            self._add_page(result)
         else:
             self._decoding -= 1
             self._add_file(result)
@@ -181,6 +240,12 @@ class Coordinator:
         batch = CommitBatch(tuple(self._predicted), tuple(self._linked), tuple(self._failed))
         self._predicted, self._linked, self._failed = [], [], []
         return batch
+
+    def take_duplicates(self) -> tuple[DuplicateInFlight, ...]:
+        """Take the files that wait for the result of a file that this coordinator does not have."""
+        waiting = tuple(DuplicateInFlight(file, digest) for digest, files in self._duplicates.items() for file in files)
+        self._duplicates.clear()
+        return waiting
 
     def take_predicted(self) -> CommitBatch | None:
         """Take everything that can be committed if it contains predictions, which would have to be computed again; else None."""
@@ -237,13 +302,27 @@ class Coordinator:
             case Vanished():
                 pass
 
-    def _add_predictions(self, image: Decoded, predictions: AnalyzedImage | None) -> None:
+    def _add_page(self, page: AnalyzedPage) -> None:
+        for duplicate in page.duplicates:
+            self._add_file(duplicate)
+        for file_set in page.analyzed.predicted:
+            duplicates = self._duplicates.pop(file_set.image.digest, [])
+            self._predicted.append(file_set._replace(files=(*file_set.files, *duplicates)))
+        for file, digest in page.analyzed.linked:
+            self._add_file(AlreadyPredicted(file, digest))
+        self._failed += page.analyzed.failed
+        for digest in page.released:
+            self._claims.release(digest)
+            self._retry_duplicates(digest)
+
+    def _add_predictions(self, image: Decoded, predictions: Mapping[int, AnalyzedImage | None]) -> None:
         digest = image.image.digest
-        if predictions is None:
+        finite = {position: analyzed for position, analyzed in predictions.items() if analyzed is not None}
+        if len(finite) < len(predictions):
             self._add_file(FailedFile(image.file, Failure("damaged", "its predictions are not finite"), digest))
         else:
             duplicates = self._duplicates.pop(digest, [])
-            self._predicted.append(AnalyzedFileSet(image.image, predictions, (image.file, *duplicates)))
+            self._predicted.append(AnalyzedFileSet(image.image, finite, (image.file, *duplicates)))
 
     def _retry_duplicates(self, digest: bytes) -> None:
         self._retry += self._duplicates.pop(digest, [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,12 +21,14 @@ from indexer.domain.runs import COUNT_NAMES, DONE, FAILED, INTERRUPTED, RunCount
 from indexer.imaging.further_formats import readable_extensions
 from indexer.ingest.coordinator import DigestClaims
 from indexer.ingest.root_survey import RootSurvey, SurveyContext, Surveyor
-from indexer.ingest.workers import Worker, work_through
+from indexer.ingest.workers import Queue, Worker, work_through
 from indexer.ports.sources import ScanOptions
+from indexer.ports.store_writer import RunModel
+from indexer.system.text import joined
 
 if TYPE_CHECKING:
+    from indexer.ingest.analyzer_group import AnalyzerGroup
     from indexer.ingest.roots import Roots
-    from indexer.ports.analyzer import Analyzer
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.progress import Progress
     from indexer.ports.sources import ImageSource
@@ -47,6 +49,7 @@ class IndexRequest:
     - `prune`: None removes the entries of missing files if that looks safe, True always, False never.
     - `force`: analyze every file again.
     - `verify`: read every file again, and analyze those with other content.
+    - `further_models`: models, besides the one in use, that analyze the same images.
     """
 
     exclude: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ class IndexRequest:
     prune: bool | None = None
     force: bool = False
     verify: bool = False
+    further_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class RunContext:
     - `record_idle`: whether a run that finds nothing to do is recorded.
     - `compare`: called once all images are analyzed; compares their predictions with each other.
     - `moved`: number of files whose paths changed before the run, because their root had moved.
+    - `work_on_cluster`: analyzes the pending files of a queue on a cluster, and yields the counts of each commit; its second
+      argument is whether images are classified again. None without a cluster.
     """
 
     source: ImageSource
@@ -78,31 +84,34 @@ class RunContext:
     record_idle: bool
     compare: Callable[[], None]
     moved: int = 0
+    work_on_cluster: Callable[[Queue, bool], Iterator[RunCounts]] | None = None
 
 
 def index(
     roots: Roots,
     store: StoreWriter,
-    analyzer: Analyzer,
+    analyzers: AnalyzerGroup,
     request: IndexRequest,
     context: RunContext,
     progress: Progress,
     check_stop: Callable[[], None],
 ) -> Summary:
-    """Index roots (absolute, real, none inside another) with one analyzer. Missing roots keep their entries unless pruned.
+    """Index roots (absolute, real, none inside another) with some analyzers. Missing roots keep their entries unless pruned.
 
     `check_stop` is called between steps and raises to end the run early. Committed batches stay, and the record of the run has
     its outcome.
     """
     started = time.monotonic()
-    classifier = analyzer.classifier
-    model_id = store.register_model(classifier.card)
-    run_id = store.begin_run(roots.all(), model_id, analyzer.detector_key)
+    classifiers = [analyzer.classifier for analyzer in analyzers.analyzers]
+    first, *others = (
+        RunModel(store.register_model(analyzer.classifier.card), analyzer.detector_key) for analyzer in analyzers.analyzers
+    )
+    run_id = store.begin_run(roots.all(), first.model_id, first.detector, others)
     run = _Run(store, run_id, request, context, progress, check_stop)
     outcome, reason = FAILED, None
     idle = False
     try:
-        idle = run.index(roots, analyzer)
+        idle = run.index(roots, analyzers)
         context.compare()
         outcome, reason = DONE, " ".join(islice(run.warnings.values(), _MAX_WARNINGS)) or None
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -122,9 +131,9 @@ def index(
         **{name: getattr(run.counts, name) for name in COUNT_NAMES},
         seconds=round(seconds, 3),
         images_per_second=round(_analyzed(run.counts) / seconds, 2) if seconds else 0.0,
-        device=classifier.device,
-        engine=classifier.engine,
-        model=classifier.card.name,
+        device=joined([classifier.device for classifier in classifiers]),
+        engine=joined([classifier.engine for classifier in classifiers]),
+        model=joined([classifier.card.name for classifier in classifiers]),
         away=tuple(map(os.fsdecode, run.warnings)),
         system_entries={os.fsdecode(name): count for name, count in run.system_entries.most_common()},
         skipped=dict(run.skipped.most_common()),
@@ -159,7 +168,7 @@ class _Run:
     system_entries: Counter[bytes] = field(default_factory=Counter)
     unlisted: dict[bytes, str] = field(default_factory=dict)
 
-    def index(self, roots: Roots, analyzer: Analyzer) -> bool:
+    def index(self, roots: Roots, analyzers: AnalyzerGroup) -> bool:
         """Scan, analyze, and update missing files; return whether there was nothing to do."""
         known_roots = self.store.root_paths()
         # Even if this run is killed, its roots are listed, and they follow a move.
@@ -172,7 +181,7 @@ class _Run:
         pending = self.store.count_pending(PathSet(roots.available)) if roots.available else 0
         self.progress.start(pending)
         if pending:
-            self._analyze(roots.available, analyzer)
+            self._analyze(roots.available, analyzers)
         moved = self._detect_moves(roots, surveys, pending)
         surveys += surveyor.survey_moved(moved.values())
         for survey in surveys:
@@ -217,11 +226,18 @@ class _Run:
         self.counts += RunCounts(moved=moved_unread, reused=-moved_unread)
         return moved
 
-    def _analyze(self, roots: Sequence[bytes], analyzer: Analyzer) -> None:
-        force = self.request.force
-        claims = DigestClaims(remember=force)
-        worker = Worker(self.store, self.id, self.context.source, analyzer, force, claims)
-        for committed in work_through(roots, worker, self.context.open_executor, self.context.workers, self.check_stop):
+    def _analyze(self, roots: Sequence[bytes], analyzers: AnalyzerGroup) -> None:
+        queue, force = Queue(self.store, self.id, roots), self.request.force
+        if self.context.work_on_cluster is not None:
+            work = self.context.work_on_cluster(queue, force)
+        else:
+
+            def unpredicted(digest: bytes) -> Sequence[int]:
+                return range(len(analyzers.analyzers)) if force else self.store.unpredicted(digest, self.id)
+
+            worker = Worker(self.context.source, analyzers, unpredicted, DigestClaims(remember=force))
+            work = work_through(queue, worker, self.context.open_executor, self.context.workers, self.check_stop)
+        for committed in work:
             self.counts += committed
             self.progress.advance(committed.indexed + committed.reused + committed.failed, committed.failed)
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer.domain.errors import StoreDamaged, disk_error
+from indexer.domain.errors import StoreDamaged, UsageError, disk_error
 from indexer.ingest import run
+from indexer.ingest.analyzer_group import AnalyzerGroup
 from indexer.ingest.moved_roots import follow_moved_roots
 from indexer.ingest.roots import split_available_roots
 from indexer.registry.blends import update_blends
 from indexer.system.signals import graceful_stop
+from indexer.system.text import joined
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard, StoredModel
     from indexer.domain.reports import Summary
+    from indexer.domain.runs import RunCounts
     from indexer.ingest.run import IndexRequest
+    from indexer.ingest.workers import Queue
     from indexer.library import Library
+    from indexer.ports.cluster import Cluster
     from indexer.ports.progress import Progress
     from indexer.ports.store import Store
 
@@ -32,21 +37,25 @@ def index(
     """Index folders and files, then update the vector index. During a run, other processes can only label and hide images.
 
     Folders that are indexed but missing are reported, and keep their entries unless the request prunes them. `record_idle` is
-    whether a run that finds nothing to do is recorded.
+    whether a run that finds nothing to do is recorded. The further models of the
+    request analyze the images in the same pass.
 
-    Raises UsageError for a path that does not exist, WriterBusy, ModelUnavailable, DeviceUnavailable, MissingExtra, StoreDamaged
-    and Interrupted; committed batches stay.
+    Raises UsageError for a path that does not exist or a model that is named twice, WriterBusy, ModelUnavailable,
+    DeviceUnavailable, MissingExtra, StoreDamaged and Interrupted; committed batches stay.
     """
     settings = library.settings
     roots = split_available_roots(paths, library.source, library.known)
     settings.make_home()
+    libraries = [library, *(library.reopen(replace(settings, model=name)) for name in request.further_models)]
     with (
         library.database.lock_writer(admits_labels=True),
         graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
-        library.open_batch_analyzer() as analyzer,
+        AnalyzerGroup(tuple(each.open_batch_analyzer() for each in libraries)) as analyzers,
+        nullcontext() if library.cluster is None else library.cluster.connect() as cluster,
     ):
+        cards = _distinct_cards(analyzers)
         with library.database.open() as store:
-            derived = _Derived(library, store, analyzer.classifier.card, progress, check_stop)
+            derived = [_Derived(each, store, card, progress, check_stop) for each, card in zip(libraries, cards, strict=True)]
             context = run.RunContext(
                 source=library.source,
                 open_executor=library.open_executor,
@@ -55,16 +64,42 @@ def index(
                 workers=settings.worker_count,
                 grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
                 record_idle=record_idle,
-                compare=derived.compare,
+                compare=lambda: _for_each(_Derived.compare, derived),
                 moved=follow_moved_roots(store, library.source, roots, progress),
+                work_on_cluster=_work_on_cluster(libraries, cluster, analyzers, check_stop),
             )
-            summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
-            derived.sync_index()
-            update_blends(library, store, analyzer.classifier.card, check_stop)
+            summary = run.index(roots, store, analyzers, request, context, progress, check_stop)
+            if cluster is not None:
+                summary = replace(summary, device=cluster.place, engine="ray")
+            _for_each(_Derived.sync_index, derived)
+            update_blends(library, store, cards, check_stop)
             check_stop()
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")
     return summary
+
+
+def _work_on_cluster(
+    libraries: Sequence[Library], cluster: Cluster | None, analyzers: AnalyzerGroup, check_stop: Callable[[], None]
+) -> Callable[[Queue, bool], Iterator[RunCounts]] | None:
+    if cluster is None:
+        return None
+    from indexer.ingest.pages import work_on_cluster
+
+    return work_on_cluster(libraries, cluster, analyzers, check_stop)
+
+
+def _distinct_cards(analyzers: AnalyzerGroup) -> list[ModelCard]:
+    """Return the cards of the models of a run. Raises UsageError if one of them is named twice."""
+    cards = {analyzer.classifier.card.key: analyzer.classifier.card for analyzer in analyzers.analyzers}
+    if len(cards) < len(analyzers.analyzers):
+        raise UsageError(f"Give each model once; the models of this run are {joined(card.name for card in cards.values())}.")
+    return list(cards.values())
+
+
+def _for_each(step: Callable[[_Derived], None], every: Sequence[_Derived]) -> None:
+    for derived in every:
+        step(derived)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indexer.domain.errors import MapChanged, UsageError
 from indexer.domain.maps import NOT_SHOWN, OTHER_EMOTION
 from indexer.ports.store_reader import HitFilter, filter_of
-from indexer.registry.selection import available_emotions, open_selected
+from indexer.registry.selection import available_emotions, open_selected, select_similar
 from indexer.search.resolve import resolve_request
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def matches(library: Library, colored: ColoredMap, request: SearchRequest) -> Pi
     import numpy as np
 
     with open_selected(library) as (store, model), store.snapshot():
-        query = resolve_request(request, store, model, library.open_analyzer, library.source)
+        _, similar_by = select_similar(library, store, model, request.similar_by)
+        query = resolve_request(request, store, model, library.open_analyzer, library.source, similar_by)
         found = _live_ids(store, model, filter_of(query))
     return np.packbits(np.isin(colored.ids, found), bitorder="little")
 

@@ -20,6 +20,7 @@ def run_as_dict(run: RunRecord) -> dict[str, object]:
         "seconds": None if run.ended_at is None else round(run.ended_at - run.started_at, 3),
         "outcome": run.outcome,
         "reason": run.reason,
+        "models": list(run.models),
         "roots": [os.fsdecode(root) for root in run.roots],
         "counts": run.counts.nonzero(),
     }

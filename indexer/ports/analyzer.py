@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.images import DecodedImage, InputSpec
+    from indexer.domain.images import DecodedImage, DecodeTarget, Face, InputSpec
     from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.types import Pixels
-    from indexer.ports.models import Classifier
+    from indexer.ports.models import Classifier, FaceDetector
 
 
 class Analyzer(Protocol):
@@ -21,14 +21,30 @@ class Analyzer(Protocol):
         """The classifier."""
 
     @property
+    def detector(self) -> FaceDetector | None:
+        """The face detector; None if images are classified as a whole."""
+
+    @property
     def detector_key(self) -> str | None:
-        """The key of the face detector; None if images are classified as a whole."""
+        """The key of the face detector; None without one."""
+
+    @property
+    def target(self) -> DecodeTarget:
+        """What images are decoded for."""
 
     def decode(self, data: bytes) -> DecodedImage:
         """Decode the bytes of a file for this analyzer. Raises ImageError. Thread-safe."""
 
-    def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
-        """Analyze images that this analyzer decoded; None for one whose result is not finite. Thread-safe."""
+    def decode_for(self, data: bytes, targets: Sequence[DecodeTarget]) -> tuple[DecodedImage, ...]:
+        """Decode the bytes of a file once, for the targets of several analyzers. Raises ImageError. Thread-safe."""
+
+    def predict(
+        self, images: Sequence[DecodedImage], faces_by_page: Sequence[Sequence[Face]] | None = None
+    ) -> list[AnalyzedImage | None]:
+        """Analyze images that were decoded for this analyzer; None for one whose result is not finite. Thread-safe.
+
+        `faces_by_page` are the faces of all frames of all images, if they have been detected already.
+        """
 
     def __enter__(self) -> Analyzer: ...
 

@@ -21,7 +21,8 @@ class HitFilter(NamedTuple):
     below one (none: all).
 
     Images that the user hid are shown only with `hidden`. Images with a face of an `excluded` emotion are not shown, whatever the
-    emotions of their other faces. Images must have all `tags`, and none of the `excluded_tags`.
+    emotions of their other faces. Images must have all `tags`, and none of the `excluded_tags`. Another model must have analyzed
+    them, too, if its id is `also_by`; its tags then count as well.
     """
 
     emotions: frozenset[str] | None = None
@@ -31,11 +32,21 @@ class HitFilter(NamedTuple):
     hidden: bool = False
     tags: frozenset[str] = frozenset()
     excluded_tags: frozenset[str] = frozenset()
+    also_by: int | None = None
 
 
 def filter_of(query: SearchQuery) -> HitFilter:
     """Return the filter of a query."""
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden, query.tags, query.excluded_tags)
+    return HitFilter(
+        emotions=query.emotions,
+        min_score=query.min_score,
+        under=query.under,
+        excluded=query.excluded,
+        hidden=query.hidden,
+        tags=query.tags,
+        excluded_tags=query.excluded_tags,
+        also_by=query.similar_by,
+    )
 
 
 class ImageFile(NamedTuple):
@@ -140,8 +151,24 @@ class StoreReader(Protocol):
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
 
+    def hits_of_images(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
+        """Return hits by a model of the images of another model's predictions, by the ids of these.
+
+        Where both models detected the same face, the hit is that face; otherwise it is the best region of the image. Images
+        without a hit in the filter are left out. Files are in the order of `hits`.
+        """
+
+    def prediction_ids_of_other(self, model_id: int, chosen: HitFilter) -> Ids:
+        """Return the ids of the predictions by `chosen.also_by` of images with a live prediction that passes a filter.
+
+        int64, ascending.
+        """
+
     def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
         """Return the tags of images by digest, with their probabilities, the most probable first; only of tagged images."""
+
+    def has_tags(self, model_id: int) -> bool:
+        """Return whether at least one image has a tag by a model."""
 
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         """Return those of some tags that at least one image has by a model."""

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from indexer.domain.files import Failure, FileStamp, FileState
     from indexer.domain.images import DecodedImage
     from indexer.domain.models import ModelCard
-    from indexer.domain.predictions import Prediction
+    from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.runs import RunCounts
     from indexer.domain.types import Floats, Halves, Ids
 
 
 class KnownFile(NamedTuple):
-    """The stored state of a file. `predicted`: the analyzer of the given run has predictions of its image."""
+    """The stored state of a file. `predicted`: all analyzers of the given run have predictions of its image."""
 
     id: int
     stamp: FileStamp
@@ -51,14 +51,21 @@ class PendingFile(NamedTuple):
     source: str = FILE_SYSTEM
 
 
-class AnalyzedFileSet(NamedTuple):
-    """An image with its predictions and its files, each with its stamp when it was read.
+class RunModel(NamedTuple):
+    """A model of a run, by id, with the key of its face detector, or None."""
 
-    `predictions` has one entry for each face, largest first, or a single one for the whole image.
+    model_id: int
+    detector: str | None = None
+
+
+class AnalyzedFileSet(NamedTuple):
+    """An image with its new predictions and its files, each with its stamp when it was read.
+
+    `predictions` has an entry for each analyzer that had none of the image, by its position in the run.
     """
 
     image: DecodedImage
-    predictions: tuple[Prediction, ...]
+    predictions: Mapping[int, AnalyzedImage]
     files: tuple[PendingFile, ...]
 
 
@@ -109,8 +116,12 @@ class StoreWriter(Protocol):
     def register_model(self, card: ModelCard) -> int:
         """Return the id of the model with this card's key, which is added if it is new."""
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
+    def begin_run(
+        self, roots: Sequence[bytes], model_id: int, detector: str | None = None, further: Sequence[RunModel] = ()
+    ) -> int:
         """Record the start of a run and return its id. `detector` is the key of its face detector, or None.
+
+        `further` are its other models; the first one has position 0.
 
         Earlier runs without an end are recorded as died, unless another process still works on them, see
         `indexer.ports.database.Database.current_writers`.
@@ -131,7 +142,7 @@ class StoreWriter(Protocol):
     def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
         """Return the folders at or below some roots that can be skipped, with their stored listing digest, by path.
 
-        They were last scanned by a run with the same analyzer, and have had no pending file, failed file or deleted prediction
+        They were last scanned by a run with the same analyzers, and have had no pending file, failed file or deleted prediction
         since. A few queries.
         """
 
@@ -150,19 +161,20 @@ class StoreWriter(Protocol):
     def pending(self, roots: Collection[bytes], after: int, limit: int) -> list[PendingFile]:
         """Return the next pending files at or below some roots, by id: at most `limit`, and none only if there are no more."""
 
-    def has_prediction(self, digest: bytes, run_id: int) -> bool:
-        """Return whether the run's analyzer has predictions of the image with a digest."""
+    def unpredicted(self, digest: bytes, run_id: int) -> list[int]:
+        """Return the positions of the run's analyzers that have no predictions of the image with a digest, ascending."""
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         """Store a batch, all of it or nothing. It survives a power cut once this returns.
 
         Raises MoodexError if another process took the run for dead.
 
-        Earlier predictions of the run's model for the same images are replaced. Predictions of models that share its embeddings
+        Earlier predictions of the same models for the same images are replaced. Predictions of models that share their embeddings
         are deleted if their face detector differs, because their regions no longer exist.
 
         The label of a file whose content changed follows it if the new image has none, looks nearly the same, see
-        `indexer.domain.fingerprints`, and has the same most probable emotion. Other labels stay with their images.
+        `indexer.domain.fingerprints`, and has the same most probable emotion by the run's first model. Other labels stay with
+        their images.
         """
 
     def root_paths(self) -> list[bytes]:

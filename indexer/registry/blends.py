@@ -44,12 +44,13 @@ def blend_models(
     )
 
 
-def update_blends(library: Library, store: Store, card: ModelCard, check_stop: Callable[[], None]) -> None:
-    """Add the missing predictions of all blends with a model, after a run with it."""
+def update_blends(library: Library, store: Store, cards: Sequence[ModelCard], check_stop: Callable[[], None]) -> None:
+    """Add the missing predictions of all blends with one of some models, after a run with them."""
+    updated = {card.key for card in cards}
     for blend, combine in library.models.blends():
         stored = {model.card.key: model for model in store.models()}
         keys = [key for _, key in blend.members]
-        if card.key not in keys or not all(key in stored and stored[key].used for key in keys):
+        if updated.isdisjoint(keys) or not all(key in stored and stored[key].used for key in keys):
             continue
         from db.vectors.sync import sync_index
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from indexer.ports.store import Store
     from indexer.ports.store_reader import StoreReader
 
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
@@ -25,6 +29,33 @@ def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
     library.require_database()
     with library.database.open(reading=True) as store:
         yield store, select_stored_model(store, library.models)
+
+
+def select_similar(
+    library: Library, store: StoreReader, model: StoredModel, name: str | None
+) -> tuple[Library, StoredModel | None]:
+    """Return the library and the stored model whose embeddings a search compares: those of a name, or of the model in use.
+
+    The model is None if it is `model` itself. Raises NotIndexed and ModelUnavailable.
+    """
+    if name is None:
+        return library, None
+    similar = library.reopen(replace(library.settings, model=name))
+    found = select_stored_model(store, similar.models)
+    return similar, None if found.id == model.id else found
+
+
+def warn_of_different_images(store: StoreReader, model: StoredModel, similar_by: StoredModel | None) -> None:
+    """Warn if only one of two models has analyzed some images, which a search by both does not find."""
+    if similar_by is None:
+        return
+    names, images = zip(*((one.card.name, store.image_count(one.id)) for one in (model, similar_by)), strict=True)
+    if images[0] != images[1]:
+        _log.warning(
+            "%r has analyzed %s images and %r %s; those of only one model are not found. Index them with both: moodex index "
+            "FOLDER --model %s --model %s",
+            names[0], f"{images[0]:,}", names[1], f"{images[1]:,}", *names,
+        )  # fmt: skip
 
 
 def select_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel:

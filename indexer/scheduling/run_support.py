@@ -22,29 +22,34 @@ if TYPE_CHECKING:
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.progress import Progress
     from indexer.ports.sources import Watcher
+    from indexer.settings import Settings
     from indexer.system.signals import InterruptibleWait
 
 STOP_NOTICE = "everything that was indexed is kept"
 
 
 class CachedAnalyzerFactory:
-    """Opens an analyzer, and returns the same one until the settings or the weights change."""
+    """Opens an analyzer for some settings, and returns the same one until the weights change."""
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._analyzer: Analyzer | None = None
+        self._kept: dict[Settings, tuple[object, Analyzer]] = {}
 
     def apply_to(self, library: Library) -> Library:
-        """Return the library with this factory as its `open_batch_analyzer`."""
-        return replace(library, open_batch_analyzer=partial(self._open, library))
+        """Return the library with this factory as its `open_batch_analyzer`; also if it is reopened with another model."""
+
+        def reopen(settings: Settings) -> Library:
+            return self.apply_to(library.reopen(settings))
+
+        return replace(library, open_batch_analyzer=partial(self._open, library), reopen=reopen)
 
     def _open(self, library: Library) -> Analyzer:
         with suppress(MoodexError, OSError):
             weights = library.models.weights()
-            key = (library.settings, weights, weights.stat().st_mtime_ns)
-            if self._analyzer is None or key != self._key:
-                self._key, self._analyzer = key, library.open_batch_analyzer()
-            return self._analyzer
+            stamp = (weights, weights.stat().st_mtime_ns)
+            kept = self._kept.get(library.settings)
+            if kept is None or kept[0] != stamp:
+                kept = self._kept[library.settings] = (stamp, library.open_batch_analyzer())
+            return kept[1]
         return library.open_batch_analyzer()
 
 

@@ -61,16 +61,21 @@ def add_job(library: Library, job: Job) -> Job:
     missing = {library.source.real_path(root): root for root in roots if not library.source.exists(root)}
     if unknown := missing.keys() - library.known(missing.keys()):
         raise UsageError(f"{os.fsdecode(missing[min(unknown)])!r} does not exist; nothing was scheduled.")
-    model = job.options.model
-    if model is not None:
-        weights = library.models.find(model)
-        model = str(weights.absolute()) if model.endswith(weights.suffix) else model
-    job = replace(job, roots=roots, options=replace(job.options, model=model), added_at=time.time())
+    options = job.options
+    model = None if options.model is None else _lasting_name(library, options.model)
+    further = tuple(_lasting_name(library, name) for name in options.further_models)
+    job = replace(job, roots=roots, options=replace(options, model=model, further_models=further), added_at=time.time())
     library.settings.make_home()
     with library.database.open() as store:
         if not store.add_job(job):
             raise UsageError(f"There is a job {job.name!r} already; remove it first: moodex schedule remove {job.name}")
     return job
+
+
+def _lasting_name(library: Library, model: str) -> str:
+    """Return the name of a model, or the absolute path of its file if it is given by path. Raises ModelUnavailable."""
+    weights = library.models.find(model)
+    return str(weights.absolute()) if model.endswith(weights.suffix) else model
 
 
 def remove_job(library: Library, name: str) -> None:
@@ -221,7 +226,8 @@ def _schedule(library: Library, open_progress: OpenProgress, after_run: Callable
         if job.when.watch:
             # Keep the model in memory: the next change may come any second. A nightly job loads it again.
             job_library = analyzers.apply_to(job_library)
-        request = IndexRequest(job.options.exclude, job.options.follow_symlinks)
+        options = job.options
+        request = IndexRequest(options.exclude, options.follow_symlinks, further_models=options.further_models)
         return ingest_service.index(job_library, job.roots, request, progress.next_run(), record_idle=not job.when.watch)
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indexer.domain.emotions import with_children
 from indexer.domain.queries import Total
 from indexer.ports.store_reader import filter_of
-from indexer.registry.selection import available_emotions, open_selected
+from indexer.registry.selection import available_emotions, open_selected, select_similar
 from indexer.search.engine import count
 from indexer.search.resolve import resolve_request
 
@@ -45,7 +45,8 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
     with open_selected(library) as (store, model), store.snapshot():
         known = available_emotions(store, model)
         others = replace(request, emotions=(), embedding=None, like=None, image=None, after=None)
-        query = resolve_request(others, store, model, library.open_analyzer, library.source)
+        _, similar_by = select_similar(library, store, model, request.similar_by)
+        query = resolve_request(others, store, model, library.open_analyzer, library.source, similar_by)
         groups = {
             emotion: ({emotion} if request.exact_label else with_children(emotion) & frozenset(known)) - query.excluded
             for emotion in known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.models import APPEARANCE
 from indexer.domain.queries import HitKey, SearchResult, Total
-from indexer.ports.store_reader import RankedHit, filter_of
+from indexer.ports.store_reader import HitFilter, RankedHit, filter_of
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.groups import Groups
 from indexer.search.living import FileExists, LivingFirst
@@ -63,14 +63,17 @@ def search_page(
     open_index: Callable[[], VectorIndex],
     tuning: SearchTuning | None = None,
     exists: FileExists = lambda _: True,
+    similar_by: StoredModel | None = None,
 ) -> SearchResult:
     """Return the hits of a query, best first: at most `query.limit`, after `query.offset`. They are not counted.
 
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Equal ones are ordered by
     digest, then by path, whatever the order in which images were indexed. Of the files of an image, those that exist come first.
+    `similar_by` is the model of `query.similar_by`, to which the index and `query.like` belong.
     """
     exists = cache(exists)
-    found = _search_page(store, query, LivingFirst(store, model, filter_of(query), exists), open_index, tuning or SearchTuning())
+    living = LivingFirst(store, model, filter_of(query), exists, similar_by if query.like is not None else None)
+    found = _search_page(store, query, living, open_index, tuning or SearchTuning())
     return found._replace(hits=[hit if exists(hit.path) else replace(hit, missing=True) for hit in found.hits])
 
 
@@ -79,7 +82,7 @@ def _search_page(
 ) -> SearchResult:
     model = living.model
     if query.like is not None:
-        similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning)
+        similar = _SimilaritySearch(store, living.embedded_by, query, query.like, living, open_index(), tuning)
         hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
         return SearchResult(sorted(hits[query.offset :], key=lambda hit: (-(hit.similarity or 0), hit.image_id)))
@@ -157,7 +160,7 @@ class _SimilaritySearch:
         """Yield the images by falling similarity: the prediction of the most similar face, and a hit for each file."""
         shown: set[str] = set()
         for candidates in self._final_candidates():
-            files = self.store.hits(self.model.id, [one.prediction_id for one in candidates], self.living.chosen)
+            files = self.living.hits_of([one.prediction_id for one in candidates])
             for candidate in candidates:
                 hits = files.get(candidate.prediction_id, [])
                 if not hits or hits[0].image_id in shown:
@@ -214,6 +217,10 @@ class _SimilaritySearch:
     def _vector_filter(self) -> VectorFilter:
         """Translate the filter for the index, which knows the model's emotions by position, and no folders."""
         chosen = self.living.chosen
+        if self.living.similar_by is not None:
+            shows_all = chosen == HitFilter(hidden=chosen.hidden, also_by=chosen.also_by)
+            ids = None if shows_all else self.store.prediction_ids_of_other(self.living.model.id, chosen)
+            return VectorFilter(None, 0.0, ids)
         positions, asks_user_emotion = None, False
         if chosen.emotions is not None:
             labels = self.model.card.labels

@@ -32,7 +32,7 @@ class Groups:
 
     def __init__(self, living: LivingFirst, most: int) -> None:
         self._living, self._most = living, most
-        self._existing, self._missing = Distinct(living.model), Distinct(living.model)
+        self._existing, self._missing = Distinct(living.embedded_by), Distinct(living.embedded_by)
         self._hits: list[Hit] = []
         self._copies: Counter[int] = Counter()
         self._entries: dict[int, int] = {}

@@ -20,13 +20,25 @@ FileExists = Callable[[bytes], bool]
 class LivingFirst:
     """Orders the files of an image: those that exist first, each part by path.
 
-    The disk of a missing file may only not be mounted, so its hit is shown, but it hides no file that exists.
+    The disk of a missing file may only not be mounted, so its hit is shown, but it hides no file that exists. With `similar_by`,
+    that model's predictions are ranked, and the hits are those of `model`.
     """
 
     store: StoreReader
     model: StoredModel
     chosen: HitFilter
     exists: FileExists
+    similar_by: StoredModel | None = None
+
+    @property
+    def embedded_by(self) -> StoredModel:
+        """The model whose predictions are ranked."""
+        return self.similar_by or self.model
+
+    def hits_of(self, prediction_ids: Sequence[int]) -> dict[int, list[Hit]]:
+        """Return the hits of predictions that are ranked, by their ids, as `StoreReader.hits` does."""
+        read = self.store.hits if self.similar_by is None else self.store.hits_of_images
+        return read(self.model.id, prediction_ids, self.chosen)
 
     def page(self, ranked: Sequence[RankedHit], is_first: bool) -> list[Hit]:
         """Reorder a page of ranked hits. It shows of every image as many files as before."""
@@ -47,13 +59,13 @@ class LivingFirst:
         """Return the first hit of an image after reordering, given the first one before it, and whether its file exists."""
         if self.exists(ranked.hit.path):
             return ranked.hit, True
-        every = self.store.hits(self.model.id, [ranked.prediction_id], self.chosen).get(ranked.prediction_id, [])
+        every = self.hits_of([ranked.prediction_id]).get(ranked.prediction_id, [])
         living = next((hit for hit in every if self.exists(hit.path)), None)
         return (ranked.hit, False) if living is None else (replace(living, similarity=ranked.hit.similarity), True)
 
     def _reordered(self, prediction_id: int, shown: Sequence[Hit]) -> list[Hit]:
         """Return the hits at the ranks of those that are shown; the others of the image may be on other pages."""
-        every = self.store.hits(self.model.id, [prediction_id], self.chosen).get(prediction_id, [])
+        every = self.hits_of([prediction_id]).get(prediction_id, [])
         paths = [hit.path for hit in every]
         if shown[0].path not in paths:
             return list(shown)  # the files of an image are not those of a moment ago

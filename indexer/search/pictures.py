@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from indexer.domain.errors import ImageError, NotIndexed, Unreadable
 from indexer.domain.image_ids import ambiguous_id
 from indexer.domain.queries import Total
 from indexer.ports.store_reader import filter_of
-from indexer.registry.selection import open_selected
+from indexer.registry.selection import open_selected, select_similar
 from indexer.search.engine import count
 from indexer.search.resolve import resolve_request
+from indexer.search.tags import with_tags
 from indexer.system.digest import digest
 from indexer.system.safe_read import MAX_FILE_BYTES
 
@@ -61,13 +61,17 @@ def newest(library: Library, request: SearchRequest, before: int | None, most: i
     Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
     with open_selected(library) as (store, model), store.snapshot():
-        query = resolve_request(request, store, model, library.open_analyzer, library.source)
+        _, similar_by = select_similar(library, store, model, request.similar_by)
+        query = resolve_request(request, store, model, library.open_analyzer, library.source, similar_by)
         ranked = store.newest(model.id, filter_of(query), request.limit, before, request.offset)
         is_last = len(ranked) < request.limit
         total = None
         if before is None and not request.offset:
             total = Total(len(ranked)) if is_last else count(store, model, query, most)
-    return FilesPage([one.hit for one in ranked], None if is_last else ranked[-1].file_id, total)
+        hits = [one.hit for one in ranked]
+        if query.tags or query.excluded_tags:
+            hits = with_tags(hits, store, [model] if similar_by is None else [model, similar_by])
+    return FilesPage(hits, None if is_last else ranked[-1].file_id, total)
 
 
 def image(library: Library, image_id: str) -> IndexedImage:
@@ -78,8 +82,7 @@ def image(library: Library, image_id: str) -> IndexedImage:
         if not files:
             raise _not_indexed(image_id)
         path = next((file.path for file in files if library.source.has_file(file.path)), files[0].path)
-        tags = store.tags_of(model.id, [own]).get(own)
-        hits = [replace(ranked.hit, tags=tags) for ranked in store.predicted_at(model.id, path)]
+        hits = with_tags([ranked.hit for ranked in store.predicted_at(model.id, path)], store, [model])
         if not hits:
             raise NotIndexed(f"The image {image_id[:8]} is not indexed with the model {model.card.name!r}.")
         return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([own])))

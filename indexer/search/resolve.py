@@ -51,8 +51,10 @@ def check(request: SearchRequest) -> None:
         raise UsageError("Give at least one of IMAGE, --emotion, --not, --tag, --not-tag, --like, --min-score and --under.")
 
 
-def interpret_image(request: SearchRequest, store: StoreReader, model: StoredModel, source: ImageSource) -> SearchRequest:
-    """Return a request whose image is a file.
+def interpret_image(
+    request: SearchRequest, store: StoreReader, model: StoredModel, source: ImageSource, embedded_by: StoredModel | None = None
+) -> SearchRequest:
+    """Return a request whose image is a file. `embedded_by` is the model whose embeddings are compared.
 
     If no file has that name, it may be an emotion to search for, or an indexed id or path that hits must resemble. Raises
     UsageError if it is none of these.
@@ -70,8 +72,9 @@ def interpret_image(request: SearchRequest, store: StoreReader, model: StoredMod
         _log.warning("%r is an emotion, and no file here: searching with --emotion %s.", word, emotion)
         return replace(request, image=None, emotions=(*request.emotions, word))
     digits = id_prefix(request.image)
-    is_indexed = bool(store.predicted_at(model.id, indexed_path(request.image, store.known_paths)))
-    if is_indexed or (digits is not None and store.predictions_by_digest(model.id, digits)):
+    compared = (embedded_by or model).id
+    is_indexed = bool(store.predicted_at(compared, indexed_path(request.image, store.known_paths)))
+    if is_indexed or (digits is not None and store.predictions_by_digest(compared, digits)):
         return replace(request, image=None, like=request.image)
     if source.is_folder(request.image):
         raise UsageError(f"{word!r} is a folder. Search the images in it with: moodex search --under {word!r}")
@@ -107,14 +110,17 @@ def resolve_request(
     model: StoredModel,
     open_analyzer: Callable[[], Analyzer],
     source: ImageSource,
+    similar_by: StoredModel | None = None,
 ) -> SearchQuery:
     """Resolve a request: emotions from synonyms, an image from a file, path or id, a folder from any path.
 
-    `open_analyzer` is called only for an image that the model has not analyzed. If an image has faces, its main face is used.
+    `similar_by` is the model whose embeddings are compared, if it is another one, and `open_analyzer` opens its analyzer, for an
+    image that it has not analyzed. If an image has faces, its main face is used.
 
     Raises UnknownEmotion, NotIndexed for an id, a path or a folder that is not indexed, and UsageError for an image that cannot
     be read.
     """
+    models = [model] if similar_by is None else [model, similar_by]
     known = dict.fromkeys(available_emotions(store, model)).keys()
     excluded = _expand(request.excluded, known, request.exact_label)
     wanted = (_expand(request.emotions, known, request.exact_label) if request.emotions else frozenset(known)) - excluded
@@ -122,24 +128,26 @@ def resolve_request(
         emotions=None if wanted == frozenset(known) else wanted,
         excluded=excluded,
         min_score=request.min_score,
-        like=_vector(request, store, model, open_analyzer, source),
+        like=_vector(request, store, similar_by or model, open_analyzer, source),
         under=indexed_folders(paths_of_ids(request.under, store), store.known_paths),
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,
         hidden=request.hidden,
         after=request.after,
-        tags=_tags(request.tags, store, model),
-        excluded_tags=_tags(request.excluded_tags, store, model),
+        tags=_tags(request.tags, store, models),
+        excluded_tags=_tags(request.excluded_tags, store, models),
+        similar_by=None if similar_by is None else similar_by.id,
     )
 
 
-def _tags(words: Sequence[str], store: StoreReader, model: StoredModel) -> frozenset[str]:
-    """Return canonical tags. Raises UsageError for a tag that no image has by the model."""
+def _tags(words: Sequence[str], store: StoreReader, models: Sequence[StoredModel]) -> frozenset[str]:
+    """Return canonical tags. Raises UsageError for a tag that no image has by one of the models."""
     tags = frozenset(map(canonical_tag, words))
-    if unknown := sorted(tags - store.known_tags(model.id, tags)):
+    if unknown := sorted(tags.difference(*(store.known_tags(model.id, tags) for model in models))):
+        names = " or ".join(repr(model.card.name) for model in models)
         raise UsageError(
-            f"No image has the tag {unknown[0]!r} by the model {model.card.name!r}. Taggers assign tags: moodex models add "
+            f"No image has the tag {unknown[0]!r} by the model {names}. Taggers assign tags: moodex models add "
             "hf:OWNER/NAME, then moodex index FOLDER --model NAME; see docs/guides/taggers.md."
         )
     return tags
@@ -191,7 +199,9 @@ def _indexed(like: bytes, store: StoreReader, model: StoredModel, source: ImageS
     if source.is_folder(like):
         raise UsageError(f"{text!r} is a folder, but --like needs an image. Search a folder with: moodex search --under {text!r}")
     if source.exists(like):
-        raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
+        raise NotIndexed(
+            f"{text!r} is not indexed with the model {model.card.name!r}. To search with it anyway: moodex search {text!r}"
+        )
     raise NotIndexed(f"No indexed image has the path or id {text!r}; give at least the first {MIN_ID_DIGITS} digits of an id.")
 
 

@@ -6,15 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, MoodexError, UsageError
 from indexer.domain.image_ids import id_prefix
 from indexer.domain.queries import Total
-from indexer.registry.selection import find_stored_model, open_selected
+from indexer.registry.selection import find_stored_model, open_selected, select_similar, warn_of_different_images
 from indexer.search.engine import count, search_page
 from indexer.search.resolve import analyze_file, check, indexed_file, interpret_image, resolve_request
+from indexer.search.tags import with_tags
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)
@@ -56,14 +55,26 @@ def _search(
 ) -> SearchResult:
     check(request)
     with open_selected(library) as (store, model):
-        request = interpret_image(request, store, model, library.source)
+        similar_library, similar_by = select_similar(library, store, model, request.similar_by)
+        embedded_by = similar_by or model
+        warn_of_different_images(store, model, similar_by)
+        request = interpret_image(request, store, model, library.source, embedded_by)
         if any(given is not None for given in (request.image, request.like, request.embedding)):
-            _refresh_index_if_idle(library, store, model)
+            _refresh_index_if_idle(similar_library, store, embedded_by)
         with store.snapshot():
-            query = resolve_request(request, store, model, lambda: same_analyzer(library, model), library.source)
-            page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            query = resolve_request(
+                request, store, model, lambda: same_analyzer(similar_library, embedded_by), library.source, similar_by
+            )
+            page = search_page(
+                store,
+                model,
+                query,
+                lambda: _open_index(similar_library, store, embedded_by),
+                exists=library.source.has_file,
+                similar_by=similar_by,
+            )
             if query.tags or query.excluded_tags:
-                page = page._replace(hits=_with_tags(page.hits, store, model))
+                page = page._replace(hits=with_tags(page.hits, store, [model] if similar_by is None else [model, similar_by]))
             if count_all is None or request.dedupe:
                 return page
             return page._replace(total=_total(page.hits, request, lambda: count_all(store, model, query)))
@@ -140,15 +151,9 @@ def _stored_hits(library: Library, store: Store, model: StoredModel, path: bytes
     with store.snapshot():
         file = indexed_file(path, store, model, library.source)
         stored = store.predicted_at(model.id, indexed_path(file, store.known_paths))
-        hits = _with_tags([ranked.hit for ranked in stored], store, model)
+        hits = with_tags([ranked.hit for ranked in stored], store, [model])
     has_faces = any(hit.box for hit in hits)
     return file, [] if library.settings.faces == "off" and has_faces else hits
-
-
-def _with_tags(hits: Sequence[Hit], store: StoreReader, model: StoredModel) -> list[Hit]:
-    """Return hits with the stored tags of their images."""
-    tags = store.tags_of(model.id, {bytes.fromhex(hit.image_id) for hit in hits})
-    return [replace(hit, tags=tags.get(bytes.fromhex(hit.image_id))) for hit in hits]
 
 
 def same_analyzer(library: Library, model: StoredModel) -> Analyzer:

@@ -68,3 +68,9 @@ def display_paths(paths: Sequence[bytes], most: int = 2) -> str:
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 file" or "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def joined(words: Iterable[str]) -> str:
+    """Join words, each once: "cpu", "lite0 and wd", or "a, b and c"; at least one word."""
+    *some, last = dict.fromkeys(words)
+    return f"{', '.join(some)} and {last}" if some else last

@@ -37,6 +37,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
     with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
         known = dict.fromkeys(available_emotions(store, model)).keys()
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
+        has_tags = store.has_tags(model.id)
         under = indexed_folders(paths_of_ids(request.under, store), store.known_paths)
 
         with task(progress, check_stop, store.regions(model.id)) as advance:
@@ -45,7 +46,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
                 nonlocal rows
                 chunks = store.export_rows(model, ExportFilter(emotions or None, under, request.hidden))
                 made = library.map_storage().load(model.card)
-                rows = write(Export(model.card, tuple(known), chunks, made), temporary, advance)
+                rows = write(Export(model.card, tuple(known), chunks, made, has_tags), temporary, advance)
 
             with translate_output_errors(target):
                 replace_file(target, fill)

@@ -10,75 +10,44 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.emotions import NONE, PARENTS
+from indexer.domain.emotions import PARENTS
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Evaluation, Mistake
-from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
-from models.training.image_cache import ImageRows
 from models.training.metrics import MIN_PROBABILITY, evaluate, evaluate_by_artist, with_intervals
-from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
-    from indexer.ports.analyzer import InputDecoder
-    from indexer.ports.models import Classifier
+    from models.training.dataset import LabeledImages
     from models.training.label_mapping import Labels
+    from models.training.predictors import Predictor
 
 _log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    classifier: Classifier,
-    datasets: Sequence[Path],
-    labels: Labels,
-    decoder: InputDecoder,
-    closed: bool = False,
-    views: int = 1,
+    predictor: Predictor, datasets: Sequence[Path], labels: Labels, closed: bool = False
 ) -> tuple[Evaluation, list[Mistake]]:
-    """Measure a classifier on data sets.
-
-    - `decoder`: decodes the images, cropped to their main faces or whole. As in an index run, a face that the classifier takes
-      for none is no main face.
-    - `closed`: consider only the emotions that occur in the data.
-    - `views`: augmented views of each image that are averaged, 1-6.
+    """Measure a model or a blend on data sets. With `closed`, consider only the emotions that occur in the data.
 
     An image of an emotion that the model does not know counts as an image of the parent emotion (crying: sad). It is skipped if
     the model does not know that either. Returns measurements with intervals, and the mistakes, the most confident first. Raises
     UsageError for unusable data sets, and if all images are skipped.
     """
     source_images = find_images(datasets, labels)
-    model_labels = classifier.card.labels
+    model_labels = predictor.labels
     usable = [image for image in (_with_model_label(image, model_labels) for image in source_images) if image]
     if not usable:
-        raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these images.")
+        raise UsageError(f"The model {predictor.name!r} knows none of the emotions in these images.")
     if left_out := len(source_images) - len(usable):
         _log.warning("Skipped %d images of emotions that the model does not know.", left_out)
-    images = load_images(usable, classifier.card.input, decoder, emotions=model_labels)
-    predicted = _without_rejected_faces(probabilities(classifier, images.pixels, views), images, classifier, decoder, views)
+    predicted, images = predictor.predict(usable, model_labels)
     if closed:
         predicted = restrict_to_occurring(predicted, images)
     evaluation = with_intervals(evaluate(predicted, images.labels, model_labels), predicted, images.labels)
     by_artist = evaluate_by_artist(predicted, images.labels, model_labels, images.artists)
     measured = replace(evaluation, left_out=left_out, faces=images.faces, by_artist=by_artist)
     return measured, mistakes(predicted, images)
-
-
-def _without_rejected_faces(
-    predicted: Floats, images: LabeledImages, classifier: Classifier, decoder: InputDecoder, views: int
-) -> Floats:
-    """Replace predictions of none for a face by those for the next face with another prediction, or for the whole image."""
-    labels = classifier.card.labels
-    if NONE not in labels:
-        return predicted
-    revised, none = predicted.copy(), labels.index(NONE)
-    for row in np.flatnonzero(predicted.argmax(axis=1) == none):
-        further = decoder.further_views(images.files[row].path, classifier.card.input)
-        if len(further):
-            others = probabilities(classifier, ImageRows(further), views)
-            accepted = np.flatnonzero(others.argmax(axis=1) != none)
-            revised[row] = others[accepted[0] if len(accepted) else -1]
-    return revised
 
 
 def restrict_to_occurring(predicted: Floats, images: LabeledImages) -> Floats:

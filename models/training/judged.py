@@ -7,19 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from indexer.domain.emotions import PARENTS
 from indexer.domain.errors import UsageError
-from models.training.dataset import load_images
 from models.training.dataset_readers import find_images
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
-    from indexer.ports.analyzer import InputDecoder
-    from indexer.ports.models import Classifier
     from models.training.dataset_readers import SourceImage
     from models.training.label_mapping import Labels
+    from models.training.predictors import Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +41,15 @@ class Judged:
         return replace(self, images=images, probabilities=self.probabilities[rows], truth=truth)
 
 
-def judge(classifier: Classifier, datasets: Sequence[Path], labels: Labels, decoder: InputDecoder) -> Judged:
-    """Classify the main face of each image of data sets, or the whole image, as the decoder takes it.
+def judge(predictor: Predictor, datasets: Sequence[Path], labels: Labels) -> Judged:
+    """Predict the emotion of each image of data sets.
 
     The emotion of an image is its label or, if the model does not know that but its parent emotion, the parent. Raises UsageError
     for unusable data sets.
     """
-    card = classifier.card
-    found = load_images(find_images(datasets, labels), card.input, decoder)
-    chunks = [classifier.classify(chunk).probabilities for chunk in found.pixels.chunks(classifier.batch_size)]
-    truth = tuple(_of_model(file.emotion, card.labels) for file in found.files)
-    return Judged(found.files, np.concatenate(chunks), card.labels, truth)
+    probabilities, found = predictor.predict(find_images(datasets, labels))
+    truth = tuple(_of_model(file.emotion, predictor.labels) for file in found.files)
+    return Judged(found.files, probabilities, predictor.labels, truth)
 
 
 def _of_model(emotion: str, labels: Sequence[str]) -> str:

@@ -51,27 +51,6 @@ class InspectOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateOptions:
-    """The request to measure a checkpoint on data sets.
-
-    - `weights`: the weights file of the checkpoint.
-    - `closed`: consider only the emotions that occur in the data.
-    - `views`: augmented views of each image that are averaged, 1-6.
-    - `device`, `require_gpu`: as in `models.inference.device.select_device`.
-    - `batch_size`: images per batch; 0 chooses a number for the device.
-    """
-
-    weights: Path
-    datasets: tuple[Path, ...]
-    labels: Labels = field(default_factory=Labels)
-    closed: bool = False
-    views: int = 1
-    device: str = "auto"
-    require_gpu: bool = False
-    batch_size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
     """The request to compare trainings.
 

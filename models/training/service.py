@@ -1,4 +1,4 @@
-"""The use cases of `moodex train`, `evaluate`, `compare` and `explain`."""
+"""The use cases of `moodex train`, `compare` and `explain`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.system.signals import graceful_stop
-from models.model_card import read_card
 
 if TYPE_CHECKING:
     from indexer.domain.training import (
         ComparisonRow,
         ComparisonWatcher,
         Epoch,
-        Evaluation,
         Explained,
         ExplainedData,
         Inspection,
-        Mistake,
         Trained,
         TrainingWatcher,
     )
     from indexer.ports.analyzer import InputDecoder
     from models.training.label_mapping import Labels
-    from models.training.requests import EvaluateOptions, Grid, InspectOptions, TrainOptions
+    from models.training.requests import Grid, InspectOptions, TrainOptions
 
 _HOW_TO_RESUME = "rerun the same command to resume"
 
@@ -49,22 +46,6 @@ def inspect(options: InspectOptions, decoder: InputDecoder) -> Inspection:
     images = trainer.prepare(options.datasets, options.labels, options.recipe, decoder, options.workers, options.work)
     divisions = splits.split(images, options.plan)
     return dataset_checks.inspect(images, divisions[0] if len(divisions) == 1 else None, options.work)
-
-
-def evaluate(options: EvaluateOptions, decoder: InputDecoder) -> tuple[str, Evaluation, list[Mistake]]:
-    """Measure a model on labeled images.
-
-    Returns the name of the model, its measurements, and its mistakes, the most confident first. Raises UsageError,
-    ModelUnavailable, DeviceUnavailable and MissingExtra.
-    """
-    from models.inference.loader import ComputeOptions, open_classifier
-    from models.training.evaluate import evaluate_model
-
-    engine = "auto" if read_card(options.weights).hub else "torch"
-    compute = ComputeOptions(options.device, options.require_gpu, options.batch_size, engine=engine)
-    classifier = open_classifier(options.weights, compute)
-    evaluation, mistakes = evaluate_model(classifier, options.datasets, options.labels, decoder, options.closed, options.views)
-    return classifier.card.name, evaluation, mistakes
 
 
 def compare(grid: Grid, decoder: InputDecoder, watcher: ComparisonWatcher) -> Iterator[tuple[ComparisonRow, tuple[Epoch, ...]]]:

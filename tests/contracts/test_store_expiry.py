@@ -27,8 +27,8 @@ def test_missing_files_are_kept_until_they_expire(scene: Scene) -> None:
     assert scene.paths() == [b"/b/copy.png"]
     assert scene.store.known_folders([b"/"]) == [b"/b"]
     assert scene.store.counts().images == 1
-    assert scene.store.has_prediction(image("one").digest, scene.run)
-    assert not scene.store.has_prediction(image("two").digest, scene.run)
+    assert not scene.store.unpredicted(image("one").digest, scene.run)
+    assert scene.store.unpredicted(image("two").digest, scene.run)
 
 
 def test_files_that_reappeared_do_not_expire(scene: Scene) -> None:

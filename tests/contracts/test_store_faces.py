@@ -66,7 +66,7 @@ def test_another_face_detector_needs_new_predictions(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     with_detector = scene.begin_run(detector="f1")
     assert scene.file_state(b"/a/1.png")[1] and not with_detector.file_state(b"/a/1.png")[1]
-    assert not scene.store.has_prediction(image("one").digest, with_detector.run)
+    assert scene.store.unpredicted(image("one").digest, with_detector.run)
     with_detector.add_faces("one", b"/a/1.png", SAD, HAPPY)
     assert with_detector.file_state(b"/a/1.png")[1] and not scene.file_state(b"/a/1.png")[1]
     assert len(scene.store.predicted_at(scene.model, b"/a/1.png")) == 2
@@ -106,7 +106,7 @@ def test_a_label_applies_to_all_faces(scene: Scene) -> None:
 def test_the_frame_of_an_animation_and_an_incomplete_file_are_kept(scene: Scene) -> None:
     cut = replace(image("cut"), incomplete=True)
     (file,) = scene.record_scan(b"/a/cut.gif")
-    entry = AnalyzedFileSet(cut, (replace(prediction(*HAPPY), frame=7),), (file,))
+    entry = AnalyzedFileSet(cut, {0: (replace(prediction(*HAPPY), frame=7),)}, (file,))
     scene.store.commit(scene.run, CommitBatch(predicted=(entry,)))
     scene.add("whole", b"/a/whole.png")
 
@@ -129,7 +129,7 @@ def test_the_fingerprint_of_an_image_is_that_of_each_of_its_faces(scene: Scene) 
             replace(prediction(*p, seed=n), face=Face(n / 2, 0, n / 2 + 0.5, 1), fingerprint=b"" if n else fingerprint)
             for n, p in enumerate((HAPPY, SAD))
         )
-        scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), faces, (file,)),)))
+        scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), {0: faces}, (file,)),)))
     first = [ranked.prediction_id for ranked in scene.store.predicted_at(scene.model, b"/a/one.png")]
     second = [ranked.prediction_id for ranked in scene.store.predicted_at(scene.model, b"/a/two.png")]
     assert scene.store.fingerprints_of([*first, *second, 99]) == dict.fromkeys(first, b"1" * 1024)

@@ -81,7 +81,7 @@ def test_missing_files_are_not_found_until_they_reappear(scene: Scene) -> None:
     scene.store.mark_missing([file_id])
     assert scene.paths() == []
     assert scene.store.count_files([b"/a"])[b"/a"] == 0
-    assert scene.store.has_prediction(image("one").digest, scene.run)
+    assert not scene.store.unpredicted(image("one").digest, scene.run)
     (file,) = scene.record_scan(b"/a/1.png")
     scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.paths() == [b"/a/1.png"]

@@ -19,7 +19,7 @@ OTHER_LOOK = LOOK[:-4] + bytes(4)
 
 def write(scene: Scene, name: str, look: bytes, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1)) -> LabelMoves:
     files = tuple(scene.record_scan(*paths, stamp=OTHER_STAMP))
-    entry = AnalyzedFileSet(image(name), (replace(prediction(*p), fingerprint=look),), files)
+    entry = AnalyzedFileSet(image(name), {0: (replace(prediction(*p), fingerprint=look),)}, files)
     return scene.store.commit(scene.run, CommitBatch(predicted=(entry,)))
 
 

@@ -27,7 +27,7 @@ def test_models_have_separate_predictions(scene: Scene) -> None:
     other = scene.store.register_model(card("other", digest="22"))
     run = scene.store.begin_run([b"/a"], other)
     assert not scene.store.known_files(b"/a", run)[b"1.png"].predicted
-    assert not scene.store.has_prediction(image("one").digest, run)
+    assert scene.store.unpredicted(image("one").digest, run)
     assert scene.store.ranked(other, ANY, 10, 0) == []
     assert list(scene.store.vectors(other)) == []
     assert scene.store.generation(other) is None

@@ -155,7 +155,9 @@ def _write_and_read(store: SqliteStore) -> None:
     store.record_scan(scene.run, [FolderScanResult(b"/a", {}, {b"bad.png": (STAMP, Failure("damaged", "truncated"))}, b"l")])
     scene.record_scan(b"/a/4.png")
     assert (
-        store.count_pending([b"/a"]) == 1 and store.pending([b"/a", b"/c"], 0, 9) and store.has_prediction(image("two").digest, 1)
+        store.count_pending([b"/a"]) == 1
+        and store.pending([b"/a", b"/c"], 0, 9)
+        and not store.unpredicted(image("two").digest, 1)
     )
     assert len(store.present_files(b"/a")) == 5
     assert store.known_files(b"/a", scene.run) and store.known_folders([b"/a"]) and store.count_files([b"/a"]) == {b"/a": 5}
@@ -198,7 +200,7 @@ def _write_and_read_tags(store: SqliteStore) -> None:
     scene = Scene(store)
     tagged = replace(prediction(0.7, 0.2, 0.1), tags={"1girl": 0.9})
     files = tuple(scene.record_scan(b"/a/tagged.png"))
-    store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), (tagged,), files),)))
+    store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), {0: (tagged,)}, files),)))
     assert store.tags_of(scene.model, [image("tagged").digest]) == {image("tagged").digest: {"1girl": 0.9}}
     assert store.known_tags(scene.model, ["1girl"]) == {"1girl"}
     assert scene.paths(HitFilter(tags=frozenset({"1girl"}), excluded_tags=frozenset({"comic"}))) == [b"/a/tagged.png"]

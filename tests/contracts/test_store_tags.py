@@ -24,7 +24,7 @@ def add_tagged(scene: Scene, name: str, path: bytes, tags: dict[str, float], p: 
     """Store an image with tags."""
     (file,) = scene.record_scan(path)
     tagged = replace(prediction(*p), tags=tags)
-    scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), (tagged,), (file,)),)))
+    scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), {0: (tagged,)}, (file,)),)))
 
 
 def test_images_are_found_by_their_tags(scene: Scene) -> None:

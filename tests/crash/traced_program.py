@@ -22,7 +22,7 @@ from tqdm import tqdm
 import cli
 from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
-from indexer.domain.images import DecodedImage
+from indexer.domain.images import DecodedImage, Face
 from indexer.domain.predictions import AnalyzedImage
 from indexer.settings import Settings
 from tests.crash.steps import Journal, Kill, StepTracer
@@ -114,10 +114,12 @@ class JournalAnalyzer(Analyzer):
 
     journal: Journal
 
-    def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
+    def predict(
+        self, images: Sequence[DecodedImage], faces_by_page: Sequence[Sequence[Face]] | None = None
+    ) -> list[AnalyzedImage | None]:
         key = self.classifier.card.key
         self.journal.record("classified", model=key, digests=[image.digest.hex() for image in images])
-        return super().predict(images)
+        return super().predict(images, faces_by_page)
 
 
 def run_commands(run: CommandRun) -> None:

@@ -20,6 +20,7 @@ OPTIONAL_PACKAGES = (
     "onnx",
     "psycopg",
     "pyarrow",
+    "ray",
     "sklearn",
     "tensorboard",
     "urllib3",
@@ -70,6 +71,7 @@ def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) 
         (["models", "export", "moodex-lite0", "--output", tmp_path / "x.onnx"], "onnx", "export"),
         (["export", tmp_path / "x.parquet"], "pyarrow", "parquet"),
         (["status", "--store", "postgresql://127.0.0.1/x"], "psycopg", "postgres"),
+        (["index", EXAMPLES / "bigheads", "--cluster", "auto"], "ray", "ray"),
     ):
         done = process(*arguments)
         error = done.stderr.decode()

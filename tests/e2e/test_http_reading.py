@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from starlette.testclient import TestClient
 
 from tests.e2e.conftest import EXAMPLES, Run
+from tests.support.tagged import add_tags
 from tests.support.web import API, answer, browsing, problem
 from web import schemas
 from web.assets import Assets
@@ -384,3 +385,28 @@ def test_several_pictures_at_once_are_refused(client: TestClient) -> None:
 def test_paths_below_static_stay_inside(client: TestClient) -> None:
     for path in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "../../app.py", "/etc/passwd"):
         assert client.get(f"{Assets().base}/{path}").status_code == 404, path
+
+
+def test_images_are_found_by_tag_and_show_their_tags(examples_home: Path, home: Path) -> None:
+    shutil.copytree(examples_home, home)
+    add_tags(home / "moodex.sqlite")
+    with browsing(home) as tagged:
+        found = answer(tagged.get(f"{API}/search", params={"tag": "1Girl", "not_tag": "comic"}), schemas.SearchAnswer)
+        assert found["total"] == len(found["hits"]) == 3
+        assert found["hits"][0]["tags"] == {"1girl": 0.9}
+        newest = answer(tagged.get(f"{API}/images", params={"tag": "comic"}), schemas.CountedPage)
+        assert [hit["tags"] for hit in newest["hits"]] == [{"1girl": 0.9, "comic": 0.5}] * 2
+        image = answer(tagged.get(f"{API}/images/{newest['hits'][0]['image_id']}"), schemas.Image)
+        assert image["tags"] == {"1girl": 0.9, "comic": 0.5}
+        counts = answer(tagged.get(f"{API}/emotions", params={"tag": "1girl"}), schemas.Emotions)
+        assert sum(one["count"] for one in counts["emotions"] if one["parent"] is None) == 5
+        problem(tagged.get(f"{API}/search", params={"tag": "nonsense"}), 400)
+        problem(tagged.get(f"{API}/search", params={"similar_by": "/etc/passwd.safetensors"}), 404)
+
+
+def test_another_model_may_decide_which_images_are_alike(client: TestClient) -> None:
+    like = first_id(client)
+    by_default = client.get(f"{API}/search", params={"like": like}).json()
+    model = client.get(f"{API}/emotions").json()["model"]
+    same = client.get(f"{API}/search", params={"like": like, "similar_by": model})
+    assert answer(same, schemas.SearchAnswer) == by_default

@@ -125,9 +125,13 @@ def test_a_blend_is_searched_and_follows_new_images(moodex: Run, images: Path, t
     report = json.loads(output(moodex("models", "blend", "both", "tagger", "other", "--json")))
     assert report["weights"]["tagger"] > report["weights"]["other"], "the other one sees red as blue"
     assert (report["labels"], report["derived"]) == (12, 12)
+    rows = json.loads(output(moodex("compare-models", write_moods(tmp_path / "set", 5, 700), "both", "tagger", "--json")))
+    assert {row["model"]: row["accuracy"] for row in rows} == {"both": 1.0, "tagger": 1.0}
+    measured = json.loads(output(moodex("evaluate", "both", tmp_path / "set", "--json")))
+    assert (measured["accuracy"], measured["n"]) == (1.0, 15)
     write_moods(images / "new", 2, first_seed=900)
-    for name in ("tagger", "other"):
-        output(moodex("index", images, "--model", name))
+    summary = output(moodex("index", images, "--model", "tagger", "--model", "other"))
+    assert "with tagger and other" in summary
     found = hits(moodex, "--model", "both", "--emotion", "happy", "--tag", "smile", "--under", str(images / "new"))
     assert moods(found) == {"happy"}
     assert len(found) == 2
@@ -135,6 +139,8 @@ def test_a_blend_is_searched_and_follows_new_images(moodex: Run, images: Path, t
     assert_one_sentence_error(moodex("models", "blend", "one", "tagger"), 2, "at least two")
     output(moodex("models", "default", "both"))
     assert_one_sentence_error(moodex("teach"), 2, "is a blend, which cannot be taught")
+    output(moodex("models", "remove", "other"))
+    assert_one_sentence_error(moodex("evaluate", "both", tmp_path / "set"), 6, "needs 'tagger' and 'other' as they were")
 
 
 def test_models_are_compared_on_labeled_images(moodex: Run, tmp_path: Path) -> None:
@@ -145,7 +151,35 @@ def test_models_are_compared_on_labeled_images(moodex: Run, tmp_path: Path) -> N
     assert [row["model"] for row in rows] == ["tagger", "other"]
     assert rows[0]["accuracy"] == 1.0
     assert rows[1]["behind_interval"][0] > 0
-    assert "behind the best" in output(moodex("compare-models", tmp_path / "set", "other", "tagger"))
+    table = output(moodex("compare-models", tmp_path / "set", "other", "tagger"))
+    assert "behind the best" in table
+    assert table.splitlines()[-1].startswith("Best on your 15 images: tagger.")
+    twins = output(moodex("compare-models", tmp_path / "set", "tagger", "default"))
+    assert twins.count("(") >= 2 and "images" in twins.splitlines()[-1]
+
+
+def test_two_models_are_indexed_in_one_pass_and_searched_together(moodex: Run, images: Path) -> None:
+    output(moodex("models", "add", "hf:Some/tagger"))
+    summary = json.loads(output(moodex("index", images, "--model", "moodex-lite0", "--model", "tagger", "--json")))
+    assert (summary["indexed"], summary["model"]) == (12, "moodex-lite0 and tagger")
+    (run,) = json.loads(output(moodex("runs", "--json")))
+    assert run["models"] == ["moodex-lite0", "tagger"]
+    assert "with moodex-lite0, tagger" in output(moodex("runs"))
+    status = json.loads(output(moodex("status", "--json")))
+    assert {model["name"]: model["images"] for model in status["models"]} == {"moodex-lite0": 12, "tagger": 12}
+    query = str(images / "happy/0.png")
+    by_tagger = hits(moodex, query, "--model", "tagger")
+    both = hits(moodex, query, "--emotions-by", "moodex-lite0", "--similar-by", "tagger", "--tag", "1girl")
+    assert [(hit["path"], hit["similarity"]) for hit in both] == [(hit["path"], hit["similarity"]) for hit in by_tagger]
+    assert both[0]["emotions"].keys() != by_tagger[0]["emotions"].keys() or both[0]["emotions"] != by_tagger[0]["emotions"]
+    assert both[0]["tags"]["1girl"] > 0.35
+    assert_one_sentence_error(moodex("index", images, "--model", "tagger", "--model", "tagger"), 2, "Give each model once")
+    assert_one_sentence_error(moodex("search", query, "--similar-by", "nothing"), 2, "with the model 'nothing' yet")
+    output(moodex("schedule", "add", "nightly", images, "--every", "1d", "--model", "moodex-lite0", "--model", "tagger"))
+    write_moods(images / "new", 1, first_seed=900)
+    output(moodex("schedule", "run", "--once"))
+    assert json.loads(output(moodex("runs", "--json")))[0]["models"] == ["moodex-lite0", "tagger"]
+    assert len(hits(moodex, "--model", "tagger", "--under", str(images / "new"))) == 3
 
 
 def test_wrong_requests_are_one_sentence(moodex: Run, images: Path) -> None:

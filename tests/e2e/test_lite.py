@@ -79,6 +79,7 @@ WALK = (
 SERVERS = {"serve", "mcp"}
 OF_TAGGERS = {"models calibrate"}
 OF_DATABASE_SERVERS = {"migrate"}
+OF_MANY_IMAGES = {"cluster plan"}
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_image_contains_every_package() -> None:
 
 def test_every_command_has_a_line_here() -> None:
     walked = {" ".join(words[:2]) if words[0] in ("models", "schedule") else words[0] for words in WALK}
-    assert walked | NEED_TORCH.keys() | SERVERS | OF_TAGGERS | OF_DATABASE_SERVERS == all_commands()
+    assert walked | NEED_TORCH.keys() | SERVERS | OF_TAGGERS | OF_DATABASE_SERVERS | OF_MANY_IMAGES == all_commands()
 
 
 def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from indexer.bootstrap import open_serving_library
 from indexer.imaging.decoder_pool import DecoderPool
 from indexer.settings import Settings
 from tests.e2e.conftest import ROOT, Run, environment
+from tests.support.tagged import add_tags
 
 
 @pytest.fixture
@@ -128,3 +129,10 @@ def test_the_status(server: MCPServer) -> None:
 )
 def test_what_tools_refuse(server: MCPServer, tool: str, arguments: dict[str, Any]) -> None:
     assert error(server, tool, **arguments)
+
+
+def test_images_are_found_by_tag(server: MCPServer, tmp_path: Path) -> None:
+    add_tags(tmp_path / "home/moodex.sqlite")
+    found = answer(server, "search", tags=["comic"])
+    assert [hit["tags"] for hit in found] == [{"1girl": 0.9, "comic": 0.5}] * 2
+    assert "No image has the tag 'nonsense'" in error(server, "search", tags=["nonsense"])

@@ -24,6 +24,7 @@ _MEASURED = r'\d+(\.\d+)? (s|MB|KB|images/s)\b|(?<="seconds": )[0-9.e-]+'
 
 COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "OUT.zip"],
+    "cluster plan": ["cluster", "plan", "/no/such/folder", "--images", "1000000"],
     "compare": ["compare", "FACES", "--only", "VGG*"],
     "compare-models": ["compare-models", "FACES", "default", "--json"],
     "doctor": ["doctor", "--deep"],

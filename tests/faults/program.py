@@ -50,7 +50,7 @@ MOMENTS: dict[str, tuple[object, str]] = {
 
 
 def _fake_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
-    return Analyzer(FakeClassifier(batch_size=4))
+    return Analyzer(FakeClassifier(name=settings.model or "fake", batch_size=4))
 
 
 def _before_first_call(owner: object, name: str, action: Callable[[], None]) -> None:

@@ -110,3 +110,17 @@ def test_another_command_is_stopped(
     assert program.run_here("doctor").returncode == 0
     assert before is None or library_state(library) == before
     assert len(library_state(library)) == IMAGES
+
+
+@pytest.mark.parametrize("moment", ["classify", "commit", "vectors"])
+def test_a_run_with_two_models_resumes_after_it_was_killed(program: Program, library: Library, moment: str) -> None:
+    both = ("index", library.folder, "--model", "fake", "--model", "other")
+    killed = program.run(*both, at=moment, signals=signal.SIGKILL.value)
+    assert killed.returncode == -signal.SIGKILL
+    assert program.run(*both).returncode == 0
+    with library.store() as store:
+        images = {model.card.name: store.image_count(model.id) for model in store.models()}
+        runs = [(run.outcome, run.models) for run in store.runs(9)]
+    assert set(images) == {"fake", "other"}
+    assert len(set(images.values())) == 1 and images["fake"] > 0
+    assert len(runs) == 2 and all(models == ("fake", "other") for _, models in runs)

@@ -28,6 +28,7 @@ from tests.support.damage import sql
 from tests.support.library import Library
 from tests.support.memory_library import FirstTwoNumbers
 from tests.support.quiet import Remembered
+from tests.support.tagged import add_tags
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +269,26 @@ def test_rows_without_a_label_count_only_for_removal(library: Library, tmp_path:
     table = [os.fsencode(tmp_path / "table.csv")]
     assert [assignment.emotion for assignment in parse_assignments(table, None, False)] == ["happy"]
     assert [assignment.emotion for assignment in parse_assignments(table, None, True)] == [None, None]
+
+
+def test_exports_have_the_tags_of_a_tagger(library: Library, tmp_path: Path) -> None:
+    export(library, tmp_path / "before.csv")
+    assert "tags" not in read(tmp_path / "before.csv")[0]
+    add_tags(library.settings.database)
+    tagged = {hit.path for hit in library.search(tags=("1girl",))}
+    export(library, tmp_path / "all.csv")
+    rows = read(tmp_path / "all.csv")
+    assert {os.fsencode(row["path"]) for row in rows if row["tags"]} == tagged
+    assert {row["tags"] for row in rows} == {"1girl comic", "1girl", ""}
+    export(library, tmp_path / "all.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [" ".join(line["tags"]) for line in lines] == [row["tags"] for row in rows]
+    assert {"1girl": 0.9, "comic": 0.5} in [line["tags"] for line in lines]
+    export(library, tmp_path / "all.json")
+    images = json.loads((tmp_path / "all.json").read_text())["images"]
+    assert {os.fsencode(image["file_name"]) for image in images if image["tags"]} == tagged
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(library, tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert [" ".join(tags) for tags in table["tags"].to_pylist()] == [row["tags"] for row in rows]
+    assert [len(tags) for tags in table["tags"].to_pylist()] == [len(scores) for scores in table["tag_probabilities"].to_pylist()]

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.images import DecodedImage, InputSpec
+from indexer.domain.images import DecodedImage, DecodeTarget, InputSpec
 from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import read_response
 from indexer.imaging.decoder_pool import DecoderPool
@@ -29,6 +29,7 @@ from tests.support.library import Library, counts
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [path for path in sorted((ROOT / "examples/images").rglob("*.*")) if path.suffix != ".md"][::7]
+INPUT = InputSpec(64, 127.0, 128.0)
 FAULTS = {
     "segfault": "its decoder crashed (SIGSEGV)",
     "hang": "decoding it takes more than 60 seconds",
@@ -146,25 +147,31 @@ def test_a_suspended_decoder_is_killed(decoders: DecoderPool, tmp_path: Path) ->
 def response(sides: list[int], frames: int = 1) -> BytesIO:
     """Return the response of a child with frames of these sides."""
     facts = {"digest": "00", "width": 1, "height": 1, "format": "PNG", "incomplete": False}
-    header = json.dumps({**facts, "frames": list(range(frames)), "sides": sides}).encode()
+    header = json.dumps({**facts, "images": [{"frames": list(range(frames)), "sides": sides}]}).encode()
     return BytesIO(struct.pack("<I", len(header)) + header + bytes(300 * 301 * 3))
 
 
 @pytest.mark.parametrize("frames", [0, 6, 1000])
 def test_a_response_with_a_wrong_number_of_frames_is_refused(frames: int) -> None:
     with pytest.raises(EOFError):
-        read_response(response([2, 2], frames), InputSpec(64, 127.0, 128.0), 300)
+        read_response(response([2, 2], frames), [DecodeTarget(INPUT, 300)])
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 63], 0), ([300, 301], 300), ([0, 8], 300), ([-8, -8], 300), ([64, 64], 32)])
 def test_a_response_of_the_wrong_size_is_refused(sides: list[int], page: int) -> None:
     with pytest.raises(EOFError):
-        read_response(response(sides), InputSpec(64, 127.0, 128.0), page)
+        read_response(response(sides), [DecodeTarget(INPUT, page)])
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 64], 0), ([300, 1], 300)])
 def test_a_response_of_the_right_size_is_accepted(sides: list[int], page: int) -> None:
-    assert read_response(response(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
+    (image,) = read_response(response(sides), [DecodeTarget(INPUT, page)])
+    assert image.pixels.shape == (*sides, 3)
+
+
+def test_a_response_with_another_number_of_images_is_refused() -> None:
+    with pytest.raises(EOFError):
+        read_response(response([64, 64]), [DecodeTarget(INPUT), DecodeTarget(INPUT, 300)])
 
 
 def test_output_of_a_decoder_is_discarded(decoders: DecoderPool, capfd: pytest.CaptureFixture[str]) -> None:

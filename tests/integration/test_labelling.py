@@ -172,7 +172,7 @@ def labeled(images: Sequence[tuple[tuple[float, float, float], str]]) -> MemoryS
     for number, (probabilities, emotion) in enumerate(images):
         name = f"{number}"
         store.record_scan(run, [FolderScanResult(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
-        entry = AnalyzedFileSet(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
+        entry = AnalyzedFileSet(image(name), {0: (prediction(*probabilities, seed=number),)}, tuple(store.pending([b"/"], 0, 9)))
         store.commit(run, CommitBatch(predicted=(entry,)))
         store.label({image(name).digest: emotion})
     return store

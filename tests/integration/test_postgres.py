@@ -90,7 +90,7 @@ def test_writers_that_meet_store_every_image_once(postgres_url: str) -> None:
                     paths = [b"/%d/%s.png" % (mine, name.encode()) for name in chosen]
                     files = scene.record_scan(*paths)
                     entries = tuple(
-                        AnalyzedFileSet(image(name), (prediction(0.7, 0.2, 0.1),), (file,))
+                        AnalyzedFileSet(image(name), {0: (prediction(0.7, 0.2, 0.1),)}, (file,))
                         for name, file in zip(chosen, files, strict=True)
                     )
                     scene.store.commit(scene.run, CommitBatch(predicted=entries))
@@ -137,7 +137,7 @@ def test_a_commit_of_a_run_that_was_taken_for_dead_is_refused(postgres_url: str)
         lost.release_run()  # its connection broke
         other.begin_run([b"/a"], scene.model)
         with pytest.raises(MoodexError, match="has ended"):
-            lost.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("n"), (prediction(1, 0, 0),), (file,)),)))
+            lost.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("n"), {0: (prediction(1, 0, 0),)}, (file,)),)))
         assert other.counts().images == 0
 
 
@@ -146,7 +146,7 @@ def test_numbers_of_real_size_are_stored(postgres_url: str) -> None:
         scene = Scene(store)
         (file,) = scene.record_scan(b"/a/1.png")
         large = replace_stamp(file.stamp)
-        entry = AnalyzedFileSet(image("n"), (prediction(1, 0, 0),), (file._replace(stamp=large),))
+        entry = AnalyzedFileSet(image("n"), {0: (prediction(1, 0, 0),)}, (file._replace(stamp=large),))
         store.commit(scene.run, CommitBatch(predicted=(entry,)))
         (indexed,) = store.indexed_files(0, 5)
         assert indexed.stamp == large
@@ -164,7 +164,7 @@ def fill(store: Store) -> Scene:
         p = random.dirichlet((1, 1, 1))
         path = b"/%s/%d.png" % ([b"a", b"a/b", b"c"][number % 3], number)
         one = replace(prediction(*map(float, p), size=16), embedding=unit_vectors(1, 16, number)[0])
-        entry = AnalyzedFileSet(image(f"n{number}"), (one,), tuple(scene.record_scan(path)))
+        entry = AnalyzedFileSet(image(f"n{number}"), {0: (one,)}, tuple(scene.record_scan(path)))
         store.commit(scene.run, CommitBatch(predicted=(entry,)))
     store.label({image("n3").digest: "sad", image("n4").digest: "bored"})
     store.hide({image("n5").digest: True})

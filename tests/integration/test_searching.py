@@ -254,7 +254,7 @@ def test_an_invalid_request_is_refused(
 def test_like_with_an_unindexed_file_suggests_the_command(clustered: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
     outside.write_bytes(encoded(draw_blocks(999)))
-    with pytest.raises(NotIndexed, match="is not indexed. To search with it anyway: moodex search"):
+    with pytest.raises(NotIndexed, match="is not indexed with the model 'fake'. To search with it anyway: moodex search"):
         clustered.search(like=os.fsencode(outside))
 
 

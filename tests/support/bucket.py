@@ -9,6 +9,8 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 
 from indexer.sources.archives import processes
@@ -31,6 +33,12 @@ class Bucket:
 
     def keep_versions(self) -> None:
         self._client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+
+    def fill(self, objects: Mapping[str, bytes]) -> None:
+        """Put many objects at once, without a request for each."""
+        store = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
+        for key, data in objects.items():
+            store.put_object(self.name, key, data)
 
     def delete(self, *keys: str) -> None:
         for key in keys:

@@ -99,8 +99,34 @@ class MemoryReader(MemoryTables):
         ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
         return ids if most is None or len(ids) <= most else None
 
+    def hits_of_images(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
+        ranked = list(self._matching(model_id, chosen._replace(emotions=None, min_score=0.0)))
+        boxes = {row.id: row.prediction.face for rows in self._predictions.values() for all_ in rows.values() for row in all_}
+        digests = {row.id: row.digest for rows in self._predictions.values() for all_ in rows.values() for row in all_}
+        found: dict[int, list[Hit]] = {}
+        for number in prediction_ids:
+            own = [one for one in ranked if one.hit.image_id == digests[number].hex()]
+            same = [one for one in own if boxes[number] is not None and boxes[one.prediction_id] == boxes[number]]
+            wanted = [
+                one
+                for one in same or own
+                if (chosen.emotions is None or one.hit.emotion in chosen.emotions) and one.hit.score >= chosen.min_score
+            ]
+            shown = [one for one in wanted if one.prediction_id == wanted[0].prediction_id]
+            if shown:
+                found[number] = [one.hit for one in sorted(shown, key=lambda one: one.file_id)]
+        return found
+
+    def prediction_ids_of_other(self, model_id: int, chosen: HitFilter) -> Ids:
+        digests = {bytes.fromhex(ranked.hit.image_id) for ranked in self._matching(model_id, chosen)}
+        rows = self._predictions.get(chosen.also_by or 0, {})
+        return np.array(sorted(row.id for digest in digests for row in rows.get(digest, [])), dtype=np.int64)
+
     def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
         return {digest: tags for digest in digests if (tags := self._tags(model_id, digest))}
+
+    def has_tags(self, model_id: int) -> bool:
+        return any(self._tags(model_id, digest) for digest in self._images)
 
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         return {tag for digest in self._images for tag in self._tags(model_id, digest)}.intersection(tags)
@@ -305,7 +331,10 @@ class MemoryReader(MemoryTables):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
             if not file.is_live or not _is_under_any(path, chosen.under) or (file.digest in self._hidden and not chosen.hidden):
                 continue
+            if chosen.also_by is not None and not self._predictions.get(chosen.also_by, {}).get(file.digest or b""):
+                continue
             tags = self._tags(model_id, file.digest or b"").keys() if chosen.tags or chosen.excluded_tags else set[str]()
+            tags |= set() if chosen.also_by is None else self._tags(chosen.also_by, file.digest or b"").keys()
             if not chosen.tags <= tags or chosen.excluded_tags & tags:
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]

@@ -24,6 +24,7 @@ from indexer.ports.store_writer import (
     KnownFile,
     LabelMoves,
     PendingFile,
+    RunModel,
     Score,
 )
 from indexer.ports.vectors import Generation
@@ -48,13 +49,17 @@ class MemoryStore(MemoryReader):
         self._cards[position] = card
         return position + 1
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
+    def begin_run(
+        self, roots: Sequence[bytes], model_id: int, detector: str | None = None, further: Sequence[RunModel] = ()
+    ) -> int:
         run_id = self._next_id("run")
-        self._analyzers[run_id] = (model_id, detector)
+        self._analyzers[run_id] = (RunModel(model_id, detector), *further)
         for number, run in self._runs.items():
             if run.outcome == RUNNING:
                 self._runs[number] = run._replace(outcome=DIED, reason=WHY_IT_DIED)
-        self._runs[run_id] = RunRecord(run_id, float(run_id), None, tuple(roots), RUNNING, RunCounts(), pid=os.getpid())
+        names = tuple(self._cards[model.model_id - 1].name for model in self._analyzers[run_id])
+        begun = RunRecord(run_id, float(run_id), None, tuple(roots), RUNNING, RunCounts(), pid=os.getpid(), models=names)
+        self._runs[run_id] = begun
         return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
@@ -67,7 +72,7 @@ class MemoryStore(MemoryReader):
     def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
-                file.id, file.stamp, file.state, file.failure, self.has_prediction(file.digest or b"", run_id)
+                file.id, file.stamp, file.state, file.failure, not self.unpredicted(file.digest or b"", run_id)
             )
             for path, file in self._files.items()
             if os.path.dirname(path) == folder and (names is None or os.path.basename(path) in names)
@@ -85,7 +90,7 @@ class MemoryStore(MemoryReader):
             and self._analyzers[listed_by] == self._analyzers[run_id]
             and all(
                 file.state in (FileState.DONE, FileState.GONE)
-                and (file.state is FileState.GONE or self.has_prediction(file.digest or b"", run_id))
+                and (file.state is FileState.GONE or not self.unpredicted(file.digest or b"", run_id))
                 for path, file in self._files.items()
                 if os.path.dirname(path) == folder
             )
@@ -135,32 +140,37 @@ class MemoryStore(MemoryReader):
         ]
         return sorted(files, key=lambda file: file.id)[:limit]
 
-    def has_prediction(self, digest: bytes, run_id: int) -> bool:
-        model_id, detector = self._analyzers[run_id]
-        return any(row.detector == detector for row in self._predictions.get(model_id, {}).get(digest, []))
+    def unpredicted(self, digest: bytes, run_id: int) -> list[int]:
+        return [
+            position
+            for position, model in enumerate(self._analyzers[run_id])
+            if all(row.detector != model.detector for row in self._predictions.get(model.model_id, {}).get(digest, []))
+        ]
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
-        model_id, detector = self._analyzers[run_id]
-        labels = self._move_labels(model_id, batch)
+        analyzers = self._analyzers[run_id]
+        labels = self._move_labels(analyzers[0].model_id, batch)
         self._follow_hidden(batch)
         for entry in batch.predicted:
             digest = entry.image.digest
             self._images[digest] = entry.image
-            self._forget_other_regions(digest, model_id, detector)
-            self._predictions.setdefault(model_id, {})[digest] = [
-                StoredPrediction(
-                    self._next_id("prediction"), digest, 0 if prediction.face is None else number, detector, prediction
-                )
-                for number, prediction in enumerate(entry.predictions, start=1)
-            ]
+            for position, analyzed in entry.predictions.items():
+                model_id, detector = analyzers[position]
+                self._forget_other_regions(digest, model_id, detector)
+                self._predictions.setdefault(model_id, {})[digest] = [
+                    StoredPrediction(
+                        self._next_id("prediction"), digest, 0 if prediction.face is None else number, detector, prediction
+                    )
+                    for number, prediction in enumerate(analyzed, start=1)
+                ]
             for file in entry.files:
                 self._finish_file(file, FileState.DONE, entry.image.digest, None)
         for file, digest in batch.linked:
             self._finish_file(file, FileState.DONE, digest, None)
         for file, failure in batch.failed:
             self._finish_file(file, FileState.FAILED, None, failure)
-        if batch.predicted:
-            self._begin_generation(model_id)
+        for position in {position for entry in batch.predicted for position in entry.predictions}:
+            self._begin_generation(analyzers[position].model_id)
         return labels
 
     def _follow_hidden(self, batch: CommitBatch) -> None:
@@ -182,7 +192,7 @@ class MemoryStore(MemoryReader):
         targets |= {file.path: entry.image.digest for entry in batch.predicted for file in entry.files}
         targets |= {file.path: digest for file, digest in batch.linked}
         main = {digest: rows[0].prediction for digest, rows in self._predictions.get(model_id, {}).items()}
-        main |= {entry.image.digest: entry.predictions[0] for entry in batch.predicted}
+        main |= {entry.image.digest: entry.predictions[0][0] for entry in batch.predicted if 0 in entry.predictions}
         best = {digest: int(np.argmax(prediction.probabilities)) for digest, prediction in main.items()}
         stored = (rows for predictions in self._predictions.values() for rows in predictions.items() if rows[1])
         prints = {digest: rows[0].prediction.fingerprint for digest, rows in stored}

@@ -10,6 +10,7 @@ from indexer.domain.images import DecodedImage
 from indexer.domain.models import ModelCard
 from indexer.domain.predictions import NEVER_COMPARED, Prediction
 from indexer.domain.runs import RunRecord
+from indexer.ports.store_writer import RunModel
 from indexer.ports.vectors import Generation
 from tests.support.memory_jobs import MemoryJobs
 
@@ -57,7 +58,7 @@ class MemoryTables(MemoryJobs):
         self._files: dict[bytes, StoredFile] = {}
         self._images: dict[bytes, DecodedImage] = {}
         # The model and the key of the face detector, by run.
-        self._analyzers: dict[int, tuple[int, str | None]] = {}
+        self._analyzers: dict[int, tuple[RunModel, ...]] = {}
         # By model, then by digest; one entry for each region.
         self._predictions: dict[int, dict[bytes, list[StoredPrediction]]] = {}
         self._hidden: set[bytes] = set()

@@ -32,7 +32,7 @@ class Scene:
         """Add an image whose faces, from left to right, have these probabilities."""
         boxes = [Face(n / len(faces), 0.25, (n + 1) / len(faces), 0.75) for n in range(len(faces))]
         regions = tuple(replace(prediction(*p, seed=n), face=box) for n, (p, box) in enumerate(zip(faces, boxes, strict=True)))
-        entry = AnalyzedFileSet(image(name), regions, tuple(self.record_scan(path)))
+        entry = AnalyzedFileSet(image(name), {0: regions}, tuple(self.record_scan(path)))
         self.store.commit(self.run, CommitBatch(predicted=(entry,)))
 
     def record_scan(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
@@ -45,7 +45,7 @@ class Scene:
 
     def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
         """Add an image without faces, with its files."""
-        entry = AnalyzedFileSet(image(name), (prediction(*p, seed=seed),), tuple(self.record_scan(*paths)))
+        entry = AnalyzedFileSet(image(name), {0: (prediction(*p, seed=seed),)}, tuple(self.record_scan(*paths)))
         self.store.commit(self.run, CommitBatch(predicted=(entry,)))
 
     def file_state(self, path: bytes) -> tuple[FileState, bool]:

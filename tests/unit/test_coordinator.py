@@ -52,11 +52,11 @@ def coordinator(files: Sequence[PendingFile], claims: DigestClaims | None = None
 
 def decoded(claims: DigestClaims, pending: PendingFile, digest: bytes) -> Decoded | DuplicateInFlight:
     """Return the result of a worker that reads these bytes: decoded, or a duplicate."""
-    return Decoded(pending, image(digest)) if claims.take(digest) else DuplicateInFlight(pending, digest)
+    return Decoded(pending, {0: image(digest)}) if claims.take(digest) else DuplicateInFlight(pending, digest)
 
 
 def classified(batch: ClassifyBatch) -> ClassifiedBatch:
-    return ClassifiedBatch(batch.images, [predictions() for _ in batch.images])
+    return ClassifiedBatch(batch.images, [{0: predictions()} for _ in batch.images])
 
 
 def actions_until_wait(plan: Coordinator) -> list[WorkItem]:
@@ -136,7 +136,7 @@ def test_a_result_that_is_not_finite_is_a_failed_file() -> None:
     plan.add_result(decoded(claims, action.file, b"a"))
     (batch,) = actions_until_wait(plan)
     assert isinstance(batch, ClassifyBatch)
-    plan.add_result(ClassifiedBatch(batch.images, [None]))
+    plan.add_result(ClassifiedBatch(batch.images, [{0: None}]))
     commit = plan.next_action()
     assert isinstance(commit, CommitBatch)
     assert [pending.id for pending, _ in commit.failed] == [1]
@@ -195,18 +195,18 @@ def test_every_file_is_committed_once_in_any_order_of_results(seed: int) -> None
         nonlocal vanished
         if isinstance(item, ClassifyBatch):
             classified_digests.extend(entry.image.digest for entry in item.images)
-            results = [predictions() if entry.image.digest != b"7" else None for entry in item.images]
+            results = [{0: predictions() if entry.image.digest != b"7" else None} for entry in item.images]
             return ClassifiedBatch(item.images, results)
         digest = contents[item.file.id]
         if digest == b"13":
             vanished += 1
-            return Vanished()
+            return Vanished(item.file)
         if not claims.take(digest):
             return DuplicateInFlight(item.file, digest)
         if digest in predicted:
             claims.release(digest)
             return AlreadyPredicted(item.file, digest)
-        return FailedFile(item.file, BROKEN, digest) if digest == b"5" else Decoded(item.file, image(digest))
+        return FailedFile(item.file, BROKEN, digest) if digest == b"5" else Decoded(item.file, {0: image(digest)})
 
     counts = RunCounts()
     for commit, commit_counts in _run_plan(plan, chance, result):

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.images import InputSpec
+from indexer.domain.images import DecodeTarget, InputSpec
 from indexer.imaging import decode as decode_module
 from indexer.imaging import open_image as open_image_module
 from indexer.imaging.cut_off import is_cut_off
-from indexer.imaging.decode import MAX_FRAMES, decode, page_side, prepare
+from indexer.imaging.decode import MAX_FRAMES, decode, decode_for, page_side, prepare
 from indexer.system.digest import digest
 from tests.support.builders import SPEC, draw_blocks, encoded
 from tests.support.effort import examples
@@ -461,3 +461,24 @@ def test_a_large_jpeg_decoded_at_a_smaller_scale_looks_the_same() -> None:
 )
 def test_a_long_page_keeps_the_width_that_faces_need(longer: int, shorter: int, expected: int) -> None:
     assert page_side(longer, shorter, 768) == expected
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
+@pytest.mark.parametrize("size", [(90, 60), (3000, 2200), (40, 1400)])
+def test_an_image_that_is_decoded_once_for_several_targets_equals_that_for_each(form: str, size: tuple[int, int]) -> None:
+    frames = [draw_blocks(seed, size) for seed in (1, 2, 2, 3)]
+    options = {"save_all": True, "append_images": frames[1:]} if form in ("GIF", "WEBP") and size[0] < 1000 else {}
+    data = encoded(frames[0], form, **options)
+    # A JPEG of 3000 pixels is shrunk by 8 for the first one, and not at all for the last one.
+    targets = [DecodeTarget(InputSpec(size=side, mean=127.5, std=127.5), page) for side, page in ((32, 0), (96, 200), (400, 0))]
+    together = decode_for(data, targets)
+    for image, target in zip(together, targets, strict=True):
+        alone = decode(data, *target)
+        assert image == alone
+        assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(image.frames, alone.frames, strict=True))
+
+
+def test_a_cut_off_image_is_incomplete_for_every_target() -> None:
+    data = encoded(draw_blocks(5, (200, 200)), "JPEG", quality=90)
+    images = decode_for(data[: len(data) * 2 // 3], [DecodeTarget(SPEC), DecodeTarget(SPEC, 100)])
+    assert [image.incomplete for image in images] == [True, True]

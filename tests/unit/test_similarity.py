@@ -20,7 +20,7 @@ def test_a_similarity_is_that_of_the_two_vectors_however_many_are_compared(size:
     scene = Scene(store, store.register_model(card(size=size)))
     for seed in range(40):
         files = tuple(scene.record_scan(b"/a/%02d.png" % seed))
-        entry = AnalyzedFileSet(image(f"{seed:02}"), (prediction(0.7, 0.2, 0.1, seed=seed, size=size),), files)
+        entry = AnalyzedFileSet(image(f"{seed:02}"), {0: (prediction(0.7, 0.2, 0.1, seed=seed, size=size),)}, files)
         store.commit(scene.run, CommitBatch(predicted=(entry,)))
     (model,), (rows,) = store.models(), store.vectors(scene.model)
     like = unit_vectors(1, size, seed=99)[0]

@@ -35,7 +35,8 @@ class Filters(BaseModel):
     tag: Words = Field([], description="Tags that the image must have, by a tagger.")
     not_tag: Words = Field([], description="Tags that the image must not have.")
     under: list[PathId] = Field([], max_length=_MAX_WORDS, description="Only images at or below these folders.")
-    model: Word | None = Field(None, description="An installed model, by name.")
+    model: Word | None = Field(None, description="The model of the emotions, by name.")
+    similar_by: Word | None = Field(None, description="The model by which images resemble each other, by name.")
     hidden: bool = Field(False, description="Include hidden images.")
     limit: int = Field(60, ge=1, le=MAX_PAGE, description="Images of a page.")
     cursor: str | None = Field(None, max_length=4096, description="The value of `next` of the page before.")
@@ -48,7 +49,8 @@ class Filters(BaseModel):
         return self
 
     def request(self, serving: Serving, **more: Any) -> SearchRequest:
-        """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder."""
+        """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder or model."""
+        serving.with_model(self.similar_by)
         tree = serving.folders() if self.under else None
         return SearchRequest(
             emotions=tuple(self.emotion),
@@ -60,6 +62,7 @@ class Filters(BaseModel):
             under=tuple(tree.find(folder).path for folder in self.under) if tree is not None else (),
             limit=self.limit,
             hidden=self.hidden,
+            similar_by=self.similar_by,
             all_images=True,
             **more,
         )

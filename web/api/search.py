@@ -53,7 +53,7 @@ def search(serving: Here, filters: Annotated[SearchFilters, Query()]) -> Respons
         raise UsageError("Give either like or query, not both.")
     if filters.query is None:
         return _answer(serving, library, filters)
-    return _answer(serving, library, filters, _upload(serving, library, filters.query).image)
+    return _answer(serving, library, filters, _upload(serving, _similar_library(serving, filters), filters.query).image)
 
 
 @router.post("/search", response_model=SearchAnswer)
@@ -62,7 +62,7 @@ def search_with_picture(serving: Here, image: Picture, filters: Annotated[Search
     if filters.is_by_similarity:
         raise UsageError("The image is sent along; leave out like and query.")
     library = serving.with_model(filters.model)
-    sent = _analyze(serving, library, image)
+    sent = _analyze(serving, _similar_library(serving, filters), image)
     by_query = filters.model_copy(update={"query": sent.image_id})
     return _answer(serving, library, by_query, sent, query=sent.image_id)
 
@@ -101,6 +101,11 @@ def emotions(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
         for one in totals.emotions
     ]
     return AsciiJSON({"model": totals.model, "emotions": facts})
+
+
+def _similar_library(serving: Serving, filters: SearchFilters) -> Library:
+    """Return the library with the model in use by which images resemble each other."""
+    return serving.with_model(filters.similar_by or filters.model)
 
 
 def _answer(serving: Serving, library: Library, filters: SearchFilters, sent: SentImage | None = None, **more: str) -> Response:

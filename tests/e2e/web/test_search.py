@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.web.conftest import Open, example, playwright
+from tests.e2e.web.conftest import Open, example, playwright, served
+from tests.support.tagged import add_tags
 
 expect = playwright.expect
 
@@ -181,3 +184,25 @@ def test_more_like_this_but_sad(site: str, open_page: Open) -> None:
     page.go_back()
     expect(page).to_have_url(f"{site}/?emotion=happy")
     expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_tags_are_a_filter_and_are_shown_with_an_image(examples_home: Path, home: Path, open_page: Open) -> None:
+    shutil.copytree(examples_home, home)
+    add_tags(home / "moodex.sqlite")
+    with served(home) as site:
+        page = open_page(site)
+        page.locator("#panel-button").click()
+        page.get_by_label("Tag, or a minus and a tag").fill("1Girl")
+        page.keyboard.press("Enter")
+        expect(page.locator("#length")).to_contain_text("5 images")
+        page.get_by_label("Tag, or a minus and a tag").fill("-comic")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{site}/?tag=1Girl&not_tag=comic")
+        expect(page.locator("#length")).to_contain_text("3 images")
+        page.get_by_label("Without the tag comic: remove from the filter").click()
+        expect(page.locator("#length")).to_contain_text("5 images")
+        page.goto(f"{site}/?tag=comic")
+        tiles(page).first.click()
+        page.get_by_role("region", name="Tags").get_by_role("button", name="1girl").click()
+        expect(page).to_have_url(f"{site}/?tag=1girl")
+        page.close()  # before the server ends

@@ -16,6 +16,7 @@ from indexer.domain.images import Face
 from indexer.domain.predictions import Scores
 from models.training.evaluate import evaluate_model
 from models.training.label_mapping import Labels
+from models.training.predictors import ModelPredictor
 from tests.support.builders import card
 
 COLORS = {"none": (255, 0, 0), "happy": (0, 255, 0), "sad": (0, 0, 255)}
@@ -70,8 +71,8 @@ def test_a_face_without_an_emotion_is_not_the_main_face(
     (predictions,) = analyzer.predict([analyzer.decode(path.read_bytes())])
     assert predictions is not None
     in_the_index = classifier.card.labels[int(np.argmax(predictions[0].probabilities))]
-    evaluation, _ = evaluate_model(classifier, [tmp_path], Labels.from_rules(()), InputDecoder(detector))
+    evaluation, _ = evaluate_model(ModelPredictor(classifier, InputDecoder(detector)), [tmp_path], Labels.from_rules(()))
     assert in_the_index == expected
     assert evaluation.confusion[:, classifier.card.labels.index(expected)].sum() == 1
-    whole, _ = evaluate_model(classifier, [tmp_path], Labels.from_rules(()), InputDecoder())
+    whole, _ = evaluate_model(ModelPredictor(classifier, InputDecoder()), [tmp_path], Labels.from_rules(()))
     assert whole.confusion[:, classifier.card.labels.index(middle)].sum() == 1

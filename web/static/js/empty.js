@@ -49,20 +49,20 @@ function sayNothingIndexed(hadRuns) {
 }
 
 function sayNothingFits() {
-  const { emotion, not, tag, not_tag: noTag, under, min_score: least, exact, order } = state();
+  const { emotion, not, under, tag, not_tag: without, min_score: least, exact, order } = state();
   const folders = under.map((id) => `“${shown(folder(id)?.name ?? "this folder")}”`);
   const words = [
     emotion.length ? `reads as ${listed(emotion, "or")}` : "is here",
     not.length && `has no ${listed(not, "or")} face`,
-    tag.length && `has the ${tag.length > 1 ? "tags" : "tag"} ${listed(tag)}`,
-    noTag.length && `lacks the ${noTag.length > 1 ? "tags" : "tag"} ${listed(noTag)}`,
     least > 0 && `is at least ${Math.round(least * 100)}% probable`,
     under.length && `is in ${listed(folders, "or")}`,
+    tag.length && `has the ${tag.length > 1 ? "tags" : "tag"} ${listed(tag)}`,
+    without.length && `lacks ${listed(without, "or")}`,
   ].filter(Boolean);
   const changes = [
     least > 0 && ["Any probability", { min_score: 0 }],
-    (tag.length || noTag.length) && ["Any tag", { tag: [], not_tag: [] }],
     under.length && ["All folders", { under: [] }],
+    tag.length + without.length && ["Any tags", { tag: [], not_tag: [] }],
     not.length && [`Allow ${listed(not)}`, { not: [] }],
     exact && ["With sub-emotions", { exact: false }],
     emotion.length && ["Any emotion", { emotion: [] }],

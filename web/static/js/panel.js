@@ -1,4 +1,4 @@
-// The panel with the rarer filters: folders, least probability, model, and three switches.
+// The panel with the rarer filters: tags, folders, least probability, model, and three switches.
 
 import { get } from "./api.js";
 import { button, byId, el, fill } from "./dom.js";
@@ -6,6 +6,7 @@ import { modelInUse, onEmotions } from "./emotions.js";
 import { showFolders } from "./folders.js";
 import { onPreference, prefer, preference } from "./preferences.js";
 import { cleared, countPanelFilters, filterKey, go, state, subscribe } from "./state.js";
+import { showTagFilter } from "./tags.js";
 import { count } from "./text.js";
 import { attempt } from "./toast.js";
 
@@ -37,7 +38,7 @@ export function showPanel() {
 
   showSlider();
   showSwitches();
-  showTags();
+  showTagFilter();
   byId("panel-clear").addEventListener("click", () => go(cleared()));
   const draw = () => {
     const chosen = countPanelFilters(state());
@@ -79,18 +80,6 @@ function showSwitches() {
   draw();
 }
 
-/** Show the tags that are chosen; the view of an image offers them. */
-function showTags() {
-  const chip = (list, tag) => button({ icon: "close", text: list === "tag" ? tag : `not ${tag}`, label: `Stop filtering by the tag ${tag}`, on: () => go({ [list]: state()[list].filter((one) => one !== tag) }) });
-  const draw = () => {
-    const chips = ["tag", "not_tag"].flatMap((list) => state()[list].map((tag) => chip(list, tag)));
-    byId("tags").hidden = !chips.length;
-    fill(byId("tag-list"), chips);
-  };
-  subscribe(draw);
-  draw();
-}
-
 async function showModels() {
   const models = await attempt(() => get("/models"));
   if (!models) return;
@@ -100,16 +89,17 @@ async function showModels() {
       fill(place, el("p", { class: "quiet", text: `${models[0].name}, the only one installed` }));
       return;
     }
-    const select = el(
-      "select",
-      { "aria-label": "Model", on: { change: () => go({ model: select.value || null }) } },
-      models.map((one) => el("option", { value: one.default ? "" : one.name, text: `${one.name}${one.default ? ", in use" : ""} (${count(one.images, "image")})` })),
-    );
-    select.value = state().model ?? "";
-    fill(place, select);
+    const choice = (name, label, options) => {
+      const select = el("select", { "aria-label": label, on: { change: () => go({ [name]: select.value || null }) } }, options);
+      select.value = state()[name] ?? "";
+      return select;
+    };
+    const named = (one) => `${one.name}${one.default ? ", in use" : ""} (${count(one.images, "image")})`;
+    const emotions = models.map((one) => el("option", { value: one.default ? "" : one.name, text: named(one) }));
+    const likeness = [el("option", { value: "", text: "the same" }), ...models.map((one) => el("option", { value: one.name, text: named(one) }))];
+    fill(place, choice("model", "Model of the emotions", emotions), el("h3", { text: "Alike by the model" }), choice("similar_by", "Model of the likeness", likeness));
   };
   subscribe(draw);
   onEmotions(() => modelInUse() && draw());
   draw();
 }
-

@@ -42,7 +42,7 @@ async function search(file) {
   busy.classList.add("busy");
   busy.setAttribute("aria-busy", "true");
   try {
-    const answer = await sendImage(file, { model: state().model });
+    const answer = await sendImage(file, { model: state().similar_by ?? state().model });
     go({ query: answer.query, like: null, view: null, image: null, order: null });
   } catch (error) {
     report(error);

@@ -1,12 +1,12 @@
 // What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
 
-const LISTS = ["emotion", "not", "tag", "not_tag", "under"];
-const WORDS = ["view", "at", "order", "like", "query", "model", "image"];
+const LISTS = ["emotion", "not", "under", "tag", "not_tag"];
+const WORDS = ["view", "at", "order", "like", "query", "model", "similar_by", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
 const VIEWS = ["map", "teach", "library"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
-const FILTERS = ["emotion", "not", "tag", "not_tag", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
+const FILTERS = [...LISTS, "order", "like", "query", "model", "similar_by", ...FLAGS, "min_score"];
 
 const listeners = new Set();
 let current = parse(location.search);
@@ -42,9 +42,9 @@ export function address(changes = {}) {
   return text ? `/?${text}` : "/";
 }
 
-/** Return the state in which nothing is chosen; the model stays. */
+/** Return the state in which nothing is chosen; the models stay. */
 export const cleared = () => ({
-  emotion: [], not: [], tag: [], not_tag: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
+  emotion: [], not: [], under: [], tag: [], not_tag: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
 });
 
 /** Go to the present state with some changes. `replace`: without a new entry in the history. */
@@ -83,8 +83,8 @@ export function orderOf(of) {
 
 /** Return the parameters of the API that choose images. */
 export function filterParameters(of) {
-  const { emotion, not, tag, not_tag, under, exact, hidden, model, min_score } = of;
-  return { emotion, not, tag, not_tag, under, exact, hidden, model, min_score: min_score || null };
+  const { emotion, not, under, tag, not_tag, exact, hidden, model, similar_by, min_score } = of;
+  return { emotion, not, under, tag, not_tag, exact, hidden, model, similar_by, min_score: min_score || null };
 }
 
 function changeTo(next, isTravel) {

@@ -13,7 +13,7 @@ export function showSubject() {
   const element = byId("subject");
   let shownId = null;
   const draw = async () => {
-    const { like, query, model } = state();
+    const { like, query, model, similar_by } = state();
     const id = like ?? query;
     element.hidden = !id;
     if (id === shownId) return;
@@ -29,7 +29,7 @@ export function showSubject() {
       button({ icon: "close", label: "Stop searching by this image", kind: "bare", on: () => go({ like: null, query: null }) }),
     );
     try {
-      const facts = await get(like ? `/images/${like}` : `/queries/${query}`, { model });
+      const facts = await get(like ? `/images/${like}` : `/queries/${query}`, { model: like ? model : similar_by ?? model });
       if (shownId === id) fill(about, ...describe(facts, like));
     } catch {
       // The grid reports the same error.

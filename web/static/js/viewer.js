@@ -12,6 +12,7 @@ import { addKeys } from "./keys.js";
 import { hide, label, onLabels, undoLabel } from "./labels.js";
 import { askOwnEmotion } from "./own-emotion.js";
 import { cleared, go, leave, state, subscribe } from "./state.js";
+import { tagsOf } from "./tags.js";
 import { count, fileName, folderOf, number, shown } from "./text.js";
 import { attempt, toast } from "./toast.js";
 
@@ -21,7 +22,6 @@ const MOST_GROWTH = 2.5;
 /** An image of which less than this would be visible on its shorter side is a strip: that side gets `STRIP_PIXELS`, if it has them. */
 const LEAST_PIXELS = 80;
 const STRIP_PIXELS = 320;
-const MOST_TAGS = 40;
 
 /** Let the page show images. `list` returns the hits of the grid, whose order the arrow keys follow. */
 export class Viewer {
@@ -198,7 +198,7 @@ export class Viewer {
     title.textContent = shown(fileName(facts.path));
     title.title = shown(facts.path);
     const focused = this.#dialog.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), explainer(facts, face.emotion, byId("heat")), this.#tags(), this.#fileTools());
+    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), tagsOf(facts.tags), explainer(facts, face.emotion, byId("heat")), this.#fileTools());
     if (focused) this.#dialog.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
     this.#drawBoxes();
   }
@@ -266,16 +266,6 @@ export class Viewer {
 
   #searchLike(emotion) {
     go({ like: this.#facts.image_id, query: null, image: null, view: null, order: null, emotion, not: [] });
-  }
-
-  /** Show the tags of the image, if a tagger gave it some. A tag leads to all images that have it. */
-  #tags() {
-    const tags = Object.entries(this.#facts.tags ?? {}).sort((one, other) => other[1] - one[1]).slice(0, MOST_TAGS);
-    if (!tags.length) return null;
-    const chips = tags.map(([tag, probability]) =>
-      el("button", { type: "button", class: "chip small", on: { click: () => go({ ...cleared(), tag: [tag] }) } }, el("span", { class: "name", text: tag }), " ", el("span", { class: "count", text: percent(probability) })),
-    );
-    return el("section", { class: "block" }, el("div", { class: "but", role: "group", "aria-label": "Tags" }, chips));
   }
 
   #fileTools() {
