@@ -203,7 +203,8 @@ def _cluster_parts(settings: Settings, address: str) -> ClusterParts:
 
     # Other machines get neither the address of the store, with its password, nor the choice in this machine's data folder.
     sent = replace(settings, store=None, cluster=None, model=settings.model or model_registry(settings).in_use().name)
-    return ClusterParts(connect, partial(open_worker_analyzer, sent), EverySource)
+    # Workers read single files: they keep no contents of archives, and list nothing.
+    return ClusterParts(connect, partial(open_worker_analyzer, sent), partial(EverySource, None, settings.private_urls))
 
 
 def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) -> InputDecoder:
