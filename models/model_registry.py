@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.hub import parse_reference
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
@@ -142,9 +141,9 @@ class FolderModelRegistry:
     def add_from_hub(
         self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
     ) -> ModelCard:
-        from models.hub.add import add_hub_model
+        from models.hub.add import add_hub_model, hub_reference
 
-        name = name or parse_reference(reference).repository.partition("/")[2]
+        name = name or hub_reference(reference).repository.partition("/")[2]
         self.path_for_new(name, force)  # before the download
         return add_hub_model(self._folder, name, reference, options, announce)
 
