@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.library_copy import LibraryCopy
     from indexer.ports.maps import MapStorage, Projector
-    from indexer.ports.models import Classifier
+    from indexer.ports.models import Classifier, TextEncoder
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
 
@@ -46,6 +46,7 @@ def open_library(settings: Settings) -> Library:
         teacher=partial(_open_teacher, settings),
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
+        open_text_encoder=partial(_open_text_encoder, settings),
         reopen=open_library,
     )
 
@@ -63,11 +64,12 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
     from db.maps.files import MapFiles
-    from indexer.analysis.kept_analyzer import KeptAnalyzers
+    from indexer.analysis.analyzer import Analyzer
+    from indexer.analysis.kept_analyzer import Kept
 
     database, storage = _open_serving_database(settings)
     maps = MapFiles(settings.maps)
-    analyzers = KeptAnalyzers()
+    analyzers, encoders = Kept[Analyzer](), Kept["TextEncoder"]()
 
     def opened(chosen: Settings) -> Library:
         library = open_library(chosen)
@@ -81,6 +83,7 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
             vector_storage=lambda: storage,
             map_storage=lambda: maps,
             open_analyzer=partial(analyzers.open, library.models, open_isolated),
+            open_text_encoder=partial(encoders.open, library.models, library.open_text_encoder),
             reopen=opened,
         )
 
@@ -188,6 +191,13 @@ def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
     reads_faces = read_card(model_registry(settings).weights()).reads_faces
     chosen = settings if reads_faces else replace(settings, faces="off")
     return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
+
+
+def _open_text_encoder(settings: Settings) -> TextEncoder:
+    from models.hub.text_encoder import open_text_encoder
+
+    registry = model_registry(settings)
+    return open_text_encoder(registry.text_weights() or registry.weights())
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

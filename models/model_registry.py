@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.hub import TEXT_KINDS
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
@@ -100,6 +101,21 @@ class FolderModelRegistry:
             return with_precision(read_card(self.weights()), self._precision).key
         except ModelUnavailable:
             return None  # stored predictions can be searched without the model
+
+    def text_card(self) -> ModelCard | None:
+        path = self.text_weights()
+        return None if path is None else read_card(path)
+
+    def text_weights(self) -> Path | None:
+        """Return the weights file of the model that `text_card` describes."""
+        try:
+            path = self.weights()
+            if members := read_card(path).members:
+                path = self.find(members[0][0])
+            source = read_card(path).hub
+        except ModelUnavailable:
+            return None  # stored predictions can be searched without the model
+        return path if source is not None and source.kind in TEXT_KINDS else None
 
     def weights(self) -> Path:
         """Return the weights file of the model in use. Raises ModelUnavailable."""

@@ -123,6 +123,12 @@ class ModelRegistry(Protocol):
     def stored_key(self) -> str | None:
         """Return the key that the store uses for the model in use; None if its weights are missing."""
 
+    def text_card(self) -> ModelCard | None:
+        """Return the card of the model whose text encoder serves the model in use: its own, or that of the first of a blend.
+
+        None if there is no text encoder, or if the model is missing.
+        """
+
     def use(self, name: str) -> None:
         """Make a model the default. Raises ModelUnavailable."""
 

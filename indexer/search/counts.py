@@ -44,7 +44,7 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
     """
     with open_selected(library) as (store, model), store.snapshot():
         known = available_emotions(store, model)
-        others = replace(request, emotions=(), embedding=None, like=None, image=None, after=None)
+        others = replace(request, emotions=(), embedding=None, like=None, image=None, texts=(), after=None)
         query = resolve_request(others, store, model, library.open_analyzer, library.source)
         groups = {
             emotion: ({emotion} if request.exact_label else with_children(emotion) & frozenset(known)) - query.excluded

@@ -13,7 +13,8 @@ from indexer.domain.image_ids import id_prefix
 from indexer.domain.queries import Total
 from indexer.registry.selection import find_stored_model, open_selected
 from indexer.search.engine import count, search_page
-from indexer.search.resolve import analyze_file, check, indexed_file, interpret_image, resolve_request
+from indexer.search.resolve import analyze_file, check, image_vector, indexed_file, interpret_image, resolve_request
+from indexer.search.texts import with_embedding
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
@@ -55,11 +56,18 @@ def _search(
 ) -> SearchResult:
     check(request)
     with open_selected(library) as (store, model):
-        request = interpret_image(request, store, model, library.source)
-        if any(given is not None for given in (request.image, request.like, request.embedding)):
+        reads_text = request.image is not None and library.models.text_card() is not None
+        request = interpret_image(request, store, model, library.source, reads_text)
+        if request.texts or any(given is not None for given in (request.image, request.like, request.embedding)):
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
-            query = resolve_request(request, store, model, lambda: same_analyzer(library, model), library.source)
+
+            def open_same() -> Analyzer:
+                return same_analyzer(library, model)
+
+            given = request
+            request = with_embedding(library, given, model, lambda: image_vector(given, store, model, open_same, library.source))
+            query = resolve_request(request, store, model, open_same, library.source)
             page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
             if query.tags or query.excluded_tags:
                 page = page._replace(hits=_with_tags(page.hits, store, model))

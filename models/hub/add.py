@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.hub import OPEN_CLIP_PREFIX, parse_reference
+from indexer.domain.hub import OPEN_CLIP, OPEN_CLIP_PREFIX, TRANSFORMERS_CLIP, parse_reference
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.system.optional import has_torch
 from models import checkpoint_arrays
 from models.hub.add_clip import begin_clip
 from models.hub.add_tagger import begin_tagger
-from models.hub.layout import ONNX_TAGGER, OPEN_CLIP, TIMM_TAGGER, TRANSFORMERS_CLIP, find_model
+from models.hub.layout import ONNX_TAGGER, TIMM_TAGGER, find_model
 from models.hub.repository import README, download, resolve
 from models.inference.loader import may_have_gpu
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from indexer.domain.errors import ModelUnavailable
-from models.hub.layout import CONFIG, OPEN_CLIP, OPEN_CLIP_CONFIG, PREPROCESSOR, TOKENIZER, TOKENIZER_CONFIG
+from indexer.domain.hub import OPEN_CLIP
+from models.hub.layout import CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, TOKENIZER, TOKENIZER_CONFIG
 from models.hub.normalization import Normalization
 from models.hub.tag_names import read_config
 from models.hub.tokens import CLEANED, parse_tokenizer

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain.errors import ModelUnavailable
+from indexer.domain.hub import OPEN_CLIP
 from indexer.system.optional import require_torch
 from models.hub.clip_config import read_clip_config
 from models.hub.head import GRAPHS
-from models.hub.layout import OPEN_CLIP, OPEN_CLIP_WEIGHTS, WEIGHTS
+from models.hub.layout import OPEN_CLIP_WEIGHTS, WEIGHTS
 from models.hub.linked_graph import LinkedGraph
 from models.hub.normalization import Normalization
 from models.inference.engines.onnx import OnnxEngine

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from indexer.domain.errors import ModelUnavailable
+from indexer.domain.hub import OPEN_CLIP
 from indexer.system.optional import require
-from models.hub.layout import OPEN_CLIP
 from models.hub.tokens import EXTRA
 from models.safetensors_io import NO_TENSORS
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain.errors import ModelUnavailable
+from indexer.domain.hub import OPEN_CLIP, TRANSFORMERS_CLIP
 from indexer.domain.models import ModelCard, with_precision
 from models.checkpoint_arrays import load_all
-from models.hub.layout import ONNX_TAGGER, OPEN_CLIP, TIMM_TAGGER, TRANSFORMERS_CLIP
+from models.hub.layout import ONNX_TAGGER, TIMM_TAGGER
 from models.hub.repository import cached_file
 from models.model_card import read_card
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable
+from indexer.domain.hub import OPEN_CLIP, TRANSFORMERS_CLIP
 
 if TYPE_CHECKING:
     from models.hub.repository import Repository
@@ -27,8 +28,7 @@ OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.
 PREPROCESSOR, TOKENIZER, TOKENIZER_CONFIG = "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"
 
 ONNX_TAGGER, TIMM_TAGGER = "onnx-tagger", "timm-tagger"
-OPEN_CLIP, TRANSFORMERS_CLIP = "open-clip", "transformers-clip"
-"""Kinds of `indexer.domain.hub.HubSource`."""
+"""Kinds of `indexer.domain.hub.HubSource`, besides those of CLIP."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _LARGEST_BYTES = 1 << 33

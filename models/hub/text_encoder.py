@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.domain.errors import ModelUnavailable
+from indexer.domain.hub import TEXT_KINDS
 from models.checkpoint_arrays import load_all
 from models.hub.clip_engines import graph_of, weights_name
 from models.hub.kinds import files_of
-from models.hub.layout import OPEN_CLIP, TOKENIZER, TRANSFORMERS_CLIP
+from models.hub.layout import TOKENIZER
 from models.hub.tokens import Tokenizer
 from models.inference.engines.onnx import open_session
-from models.model_card import read_card
 from models.safetensors_io import read_verified
 
 if TYPE_CHECKING:
@@ -47,13 +48,9 @@ class OnnxTextEncoder:
         return vectors
 
 
-def open_text_encoder(path: Path) -> OnnxTextEncoder | None:
-    """Open the text encoder of the model whose checkpoint is at `path`; None if the model has none.
-
-    Raises ModelUnavailable and MissingExtra.
-    """
-    source = read_card(path).hub
-    if source is None or source.kind not in (OPEN_CLIP, TRANSFORMERS_CLIP):
-        return None
-    _, state = load_all(path)
-    return OnnxTextEncoder(source, graph_of(source, state, "text"), files_of(source))
+def open_text_encoder(path: Path) -> OnnxTextEncoder:
+    """Open the text encoder of the model whose checkpoint is at `path`. Raises ModelUnavailable and MissingExtra."""
+    card, state = load_all(path)
+    if card.hub is None or card.hub.kind not in TEXT_KINDS:
+        raise ModelUnavailable(f"The model {card.name!r} has no text encoder.")
+    return OnnxTextEncoder(card.hub, graph_of(card.hub, state, "text"), files_of(card.hub))

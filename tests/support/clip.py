@@ -9,32 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 SIZE, LENGTH = 64, 16
-WORDS = tuple(
-    [
-        "a",
-        "an",
-        "the",
-        "girl",
-        "boy",
-        "cat",
-        "with",
-        "umbrella",
-        "at",
-        "night",
-        "in",
-        "rain",
-        "drawing",
-        "of",
-        "happy",
-        "sad",
-        "angry",
-        "crying",
-        "face",
-        "character",
-        "photo",
-        "red",
-        "blue",
-    ]
+WORDS = (
+    *("a", "an", "the", "with", "at", "in", "of", "girl", "boy", "cat", "umbrella", "night", "rain", "drawing", "photo"),
+    *("happy", "sad", "angry", "crying", "face", "character", "red", "blue"),
 )
 README = b"---\nlicense: mit\n---\n# A stand-in\n"
 
