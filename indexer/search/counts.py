@@ -30,9 +30,13 @@ class EmotionTotal(NamedTuple):
 
 
 class EmotionTotals(NamedTuple):
-    """The numbers of images by emotion, in the order of the model's labels, and the name of the model."""
+    """The numbers of images by emotion, in the order of the model's labels, and the name of the model.
+
+    `reads_text`: whether the model has a text encoder.
+    """
 
     model: str
+    reads_text: bool
     emotions: list[EmotionTotal]
 
 
@@ -51,9 +55,8 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
             for emotion in known
         }
         totals = _totals(store, model, query, groups, most)
-    return EmotionTotals(
-        model.card.name, [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
-    )
+    found = [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
+    return EmotionTotals(model.card.name, library.models.text_card() is not None, found)
 
 
 def _totals(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -81,14 +80,18 @@ def with_embedding(
     """
     if not request.texts:
         return request
+    import numpy as np  # a search by emotion needs none
+
     terms = [term for text in request.texts for term in parse_terms(text)]
     vectors = text_encoder_for(library, model).encode([term.text for term in terms])
-    image = image_vector()
-    total = sum((term.weight * vector for term, vector in zip(terms, vectors, strict=True)), 0.0 if image is None else image)
-    length = math.sqrt(float(total @ total))
+    total: Floats = np.array([term.weight for term in terms], dtype=np.float32) @ vectors
+    if (image := image_vector()) is not None:
+        total = total + image
+    length = np.linalg.norm(total)
     if not length > _LEAST_LENGTH:
         raise UsageError("The terms of the text cancel each other; leave one out.")
-    return replace(request, texts=(), image=None, like=None, embedding=total / length)
+    embedding: Floats = (total / length).astype(np.float32)
+    return replace(request, texts=(), image=None, like=None, embedding=embedding)
 
 
 def text_encoder_for(library: Library, model: StoredModel) -> TextEncoder:

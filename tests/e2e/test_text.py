@@ -16,6 +16,8 @@ from huggingface_hub import constants
 from tests.e2e.conftest import Run, environment
 from tests.e2e.test_contract import assert_one_sentence_error
 from tests.support import clip, hub
+from tests.support.web import API, answer, browsing, problem
+from web import schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 MOODS = ("smile", "crying", "angry")
@@ -114,3 +116,23 @@ def test_wrong_requests_are_one_sentence(moodex: Run, indexed: Path) -> None:
     assert_one_sentence_error(moodex("search", "a girl in rain", "--model", "moodex-lite0"), 2, "reads no text")
     assert_one_sentence_error(moodex("search", "gril.png"), 2, "does not exist")
     assert_one_sentence_error(moodex("models", "add", "open_clip:Some/siglip", "--name", "x"), 6, "lacks open_clip_config.json")
+
+
+def test_the_api_searches_by_text(moodex: Run, home: Path, indexed: Path) -> None:
+    printed = paths(hits(moodex, "--text", "girl - night"))
+    image = indexed / "smile/0.png"
+    liked = hits(moodex, "--like", image, "--text", "night")
+    with browsing(home) as client:
+        found = answer(client.get(f"{API}/search", params={"text": "girl - night"}), schemas.SearchAnswer)
+        assert ([hit["path"] for hit in found["hits"]], found["total"]) == (printed, 12)
+        first = answer(client.get(f"{API}/search", params={"text": "girl - night", "limit": 5}), schemas.SearchAnswer)
+        more = {"text": "girl - night", "limit": 7, "cursor": first["next"]}
+        rest = answer(client.get(f"{API}/search", params=more), schemas.SearchAnswer)
+        assert [hit["path"] for hit in first["hits"] + rest["hits"]] == printed
+        both = answer(client.get(f"{API}/search", params={"text": "night", "like": liked[0]["image_id"]}), schemas.SearchAnswer)
+        assert [hit["path"] for hit in both["hits"]] == paths(liked)
+        sent = client.post(f"{API}/search", params={"text": "night"}, files={"image": image.read_bytes()})
+        assert [hit["path"] for hit in answer(sent, schemas.SearchAnswer)["hits"]] == paths(liked)
+        assert answer(client.get(f"{API}/emotions"), schemas.Emotions)["reads_text"]
+        assert "is empty" in problem(client.get(f"{API}/search", params={"text": "girl + "}), 400)
+        problem(client.get(f"{API}/search", params={"text": "a" * 1001}), 422)

@@ -28,6 +28,7 @@ import { Viewer } from "./viewer.js";
 import { Grid } from "./grid.js";
 import { addGridKeys } from "./grid-keys.js";
 import { addJump } from "./jump.js";
+import { takeWords } from "./words.js";
 
 const KEPT_LISTS = 6;
 
@@ -56,6 +57,7 @@ prepareLinks();
 prepareOwnEmotion();
 prepareLibrary(library);
 takeImages();
+takeWords();
 new Teach();
 new MapView();
 byId("keys-button").addEventListener("click", showKeys);
@@ -156,5 +158,6 @@ function showView() {
   }
   document.documentElement.dataset.shown = view;
   const names = { images: "moodex", map: "Map · moodex", teach: "Teach · moodex", library: "Library · moodex" };
-  document.title = view === "images" && state().emotion.length ? `${state().emotion.join(", ")} · moodex` : (names[view] ?? "moodex");
+  const wanted = [state().text, ...state().emotion].filter(Boolean);
+  document.title = view === "images" && wanted.length ? `${wanted.join(", ")} · moodex` : (names[view] ?? "moodex");
 }

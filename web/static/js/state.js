@@ -1,11 +1,11 @@
 // What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
 
 const LISTS = ["emotion", "not", "under"];
-const WORDS = ["view", "at", "order", "like", "query", "model", "image"];
+const WORDS = ["view", "at", "order", "like", "query", "text", "model", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
-const FILTERS = ["emotion", "not", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
+const FILTERS = ["emotion", "not", "under", "order", "like", "query", "text", "model", "exact", "dedupe", "hidden", "min_score"];
 
 const listeners = new Set();
 let current = parse(location.search);
@@ -42,7 +42,7 @@ export function address(changes = {}) {
 
 /** Return the state in which nothing is chosen; the model stays. */
 export const cleared = () => ({
-  emotion: [], not: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
+  emotion: [], not: [], under: [], order: null, like: null, query: null, text: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
 });
 
 /** Go to the present state with some changes. `replace`: without a new entry in the history. */
@@ -65,7 +65,7 @@ export function leave(changes) {
 export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]));
 
 /** Return whether images are ordered by likeness. */
-export const isByLikeness = (of) => Boolean(of.like || of.query);
+export const isByLikeness = (of) => Boolean(of.like || of.query || of.text);
 
 /** Return the order of the grid: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
 export function orderOf(of) {
