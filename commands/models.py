@@ -54,7 +54,7 @@ def add_command(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .safetensors file with its card, or a tagger or CLIP of a hub; open_clip:ARCHITECTURE/WEIGHTS works too.",
+            help="A .safetensors file, or a model of a hub, also open_clip:ARCH/WEIGHTS.",
             metavar="FILE|hf:OWNER/NAME",
         ),
     ],

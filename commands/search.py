@@ -55,9 +55,7 @@ def search(
     library: Library,
     image: Annotated[
         Path | None,
-        typer.Argument(
-            help="An image that results must resemble; or an emotion; or a text, if the model reads text.", metavar="[IMAGE|TEXT]"
-        ),
+        typer.Argument(help="An image or a text that results must resemble, or an emotion.", metavar="[IMAGE|TEXT]"),
     ] = None,
     emotion: Emotion = None,
     excluded: Not = None,
@@ -67,7 +65,7 @@ def search(
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", help='A text that results must resemble, as "girl + umbrella - rain".'),
+        typer.Option("--text", help="A text that results must resemble: girl + umbrella - rain."),
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="A tag that images must have, by a tagger; may be repeated.")
