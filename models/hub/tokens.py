@@ -36,13 +36,17 @@ class Tokenizer:
 
     def __init__(self, content: bytes, options: Mapping[str, Any], name: str) -> None:
         self._tokenizer = parse_tokenizer(content, name)
-        self._clean = CLEANED[options["clean"]]
-        self._tokenizer.enable_truncation(options["context_length"])
-        self._tokenizer.enable_padding(length=options["context_length"], pad_id=options["pad_id"])
+        try:
+            self._clean = CLEANED[options["clean"]]
+            self._tokenizer.enable_truncation(options["context_length"])
+            self._tokenizer.enable_padding(length=options["context_length"], pad_id=options["pad_id"])
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ModelUnavailable(f"The card of {name} does not say how to prepare texts; add the model again.") from error
 
     def __call__(self, texts: Sequence[str]) -> Ids:
         """Return tokens, int64, (N, context length); what does not fit is cut off."""
-        return np.array([one.ids for one in self._tokenizer.encode_batch([self._clean(text) for text in texts])], dtype=np.int64)
+        # One at a time: a batch starts threads, which make a later fork of the process unsafe.
+        return np.array([self._tokenizer.encode(self._clean(text)).ids for text in texts], dtype=np.int64)
 
 
 def parse_tokenizer(content: bytes, name: str) -> Any:

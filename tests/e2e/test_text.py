@@ -95,6 +95,20 @@ def test_a_user_searches_by_words_labels_and_teaches(moodex: Run, indexed: Path)
     assert hits(moodex, "--under", indexed / "new.png", "--emotion", "surprise")
 
 
+def test_a_blend_reads_text_with_its_first_model_and_calibration_keeps_it(moodex: Run, indexed: Path, tmp_path: Path) -> None:
+    found = paths(hits(moodex, "--text", "girl in rain"))
+    output(moodex("models", "add", "hf:Some/siglip", "--name", "other", "--prompts", tmp_path / "prompts.toml"))
+    output(moodex("index", indexed, "--model", "other"))
+    output(moodex("models", "blend", "both", "siglip", "other", "--weights", "0.5,0.5"))
+    assert paths(hits(moodex, "--text", "girl in rain", "--model", "both")) == found
+    for folder, mood in (("happy", "smile"), ("sad", "crying")):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for number in range(12):
+            hub.draw_mood(mood, 700 + number).save(tmp_path / "set" / folder / f"{number}.png")
+    assert json.loads(output(moodex("models", "calibrate", "siglip", tmp_path / "set", "--json")))["images"] == 24
+    assert paths(hits(moodex, "--text", "girl in rain")) == found
+
+
 def test_a_text_search_imports_no_torch(home: Path, indexed: Path, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom cli import main\n"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from PIL import Image
+from safetensors.torch import load, save
 from torch.nn import functional
 
 from indexer.domain.errors import ModelUnavailable, UsageError
@@ -159,6 +160,29 @@ def config_of(layout: str, name: str, **changes: Any) -> bytes:
     return json.dumps({**json.loads(files_of(layout)[name]), **changes}).encode()
 
 
+def in_type(number_type: torch.dtype) -> bytes:
+    """Return the weights of the small SigLIP in another number type."""
+    tensors = load(files_of("siglip")["model.safetensors"])
+    return save({name: values.to(number_type) for name, values in tensors.items()})
+
+
+def test_weights_in_half_precision_are_widened(shared: Path) -> None:
+    card = add(shared, without("siglip", model__safetensors=in_type(torch.float16)), "Some/half")
+    images, path = pixels(card.input.size), shared / "models/half.safetensors"
+    by_onnx, by_torch = (open_hub_classifier(path, options).classify(images) for options in (ONNX, TORCH))
+    np.testing.assert_allclose(by_onnx.embeddings, by_torch.embeddings, atol=1e-5)
+
+
+def test_a_card_without_its_facts_is_one_sentence(shared: Path) -> None:
+    add(shared, files_of("siglip"), "Some/card")
+    path = shared / "models/card.json"
+    fields = json.loads(path.read_text())
+    del fields["hub"]["options"]["clean"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ModelUnavailable, match="does not say how to prepare texts"):
+        open_text_encoder(path.with_suffix(".safetensors"))
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -178,6 +202,7 @@ def config_of(layout: str, name: str, **changes: Any) -> bytes:
             "not those of its config",
         ),
         (lambda: without("siglip", model__safetensors=b"no tensors"), "not a safetensors file"),
+        (lambda: without("siglip", model__safetensors=in_type(torch.bfloat16)), "bfloat16"),
     ],
 )
 def test_other_repositories_are_refused_in_one_sentence(
