@@ -66,9 +66,13 @@ def read_tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np
     """Read some or all tensors of a safetensors file as they are stored, by name. Raises ModelUnavailable."""
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
     except (*NO_TENSORS, OSError) as error:
         raise ModelUnavailable(f"The weights {path} cannot be read: {' '.join(str(error).split())[:200]}.") from error
+    # numpy knows bfloat16 only after some other packages were imported.
+    if unknown := next((values.dtype for values in tensors.values() if values.dtype.kind not in "biuf"), None):
+        raise ModelUnavailable(f"The weights {path} cannot be read: data type {unknown.name!r} is not supported.")
+    return tensors
 
 
 def digest_of(arrays: Sequence[npt.NDArray[Any]]) -> str:
