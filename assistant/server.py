@@ -24,6 +24,7 @@ from indexer.plain_data.labels import changes_as_dict
 from indexer.plain_data.runs import status_as_dict
 from indexer.search import pictures
 from indexer.search import service as search_service
+from indexer.search.texts import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit
@@ -70,20 +71,23 @@ def tools_of(library: Library, decoders: DecoderPool) -> MCPServer:
         exclude: Words = [],  # noqa: B006
         tags: Words = [],  # noqa: B006
         like: ImageId | None = None,
+        text: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = None,
         min_score: Annotated[float, Field(ge=0, le=1)] = 0.0,
         limit: Annotated[int, Field(ge=1, le=_MAX_RESULTS)] = 10,
         distinct: bool = False,
     ) -> list[dict[str, Any]]:
-        """Find images by emotion, by similarity to an image of the library, or both; best first.
+        """Find images by emotion, by similarity to an image of the library, by text, or all of these; best first.
 
         `emotions` and `exclude` are words such as happy, sad, crying or angry. `distinct` shows near-duplicates once.
         `tags` are words of a tagger, such as smile or 1girl, that images must have.
+        `text` needs a model with a text encoder; its terms may be added and subtracted, as in: girl + umbrella - rain.
         """
         request = SearchRequest(
             emotions=tuple(emotions),
             excluded=tuple(exclude),
             tags=tuple(tags),
             like=None if like is None else os.fsencode(like),
+            texts=() if text is None else (text,),
             min_score=min_score,
             limit=limit,
             dedupe=distinct,

@@ -65,12 +65,20 @@ def emotions(count: int, labels: tuple[str, ...], seed: int = 0, faithful: float
     return label_numbers, scores, probabilities
 
 
-def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float = 0.0, root: bytes = b"/synthetic") -> None:
-    """Add `count` images to a database, numbered from `first`, with predictions of the default model.
+def fill(
+    path: Path,
+    count: int,
+    first: int = 1,
+    seed: int = 0,
+    faithful: float = 0.0,
+    root: bytes = b"/synthetic",
+    card: ModelCard | None = None,
+) -> None:
+    """Add `count` images to a database, numbered from `first`, with predictions of a model, or else of the default one.
 
     `seed` and `faithful` are those of `emotions`. The files, which do not exist, are below `root`.
     """
-    card = default_card()
+    card = card or default_card()
     store = SqliteStore(path)
     model = store.register_model(card)
     run = store.begin_run([root], model)
@@ -80,7 +88,7 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
     vectors = np.zeros((count, card.embedding_size), dtype=np.float16)
     vectors[:, appearance] = appearances(count, appearance.stop - appearance.start, seed)
     random = np.random.default_rng(seed + 2)
-    for rows in _chunks(count):
+    for rows in _chunks(count) if card.spaces else ():
         expressions = random.normal(size=(len(rows), expression.stop - expression.start))
         vectors[rows, expression] = expressions / np.linalg.norm(expressions, axis=1, keepdims=True)
     with open_engine(path).begin() as connection:

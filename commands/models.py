@@ -53,7 +53,10 @@ def add_command(
     library: Library,
     source: Annotated[
         str,
-        typer.Argument(help="A .safetensors file with its card, or a tagger of a hub.", metavar="FILE|hf:OWNER/NAME"),
+        typer.Argument(
+            help="A .safetensors file, or a model of a hub, also open_clip:ARCH/WEIGHTS.",
+            metavar="FILE|hf:OWNER/NAME",
+        ),
     ],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: that of its card or hub)")] = None,
     tag_threshold: Annotated[
@@ -62,14 +65,17 @@ def add_command(
     channels: Annotated[
         Channels | None, typer.Option("--channels", help="Order of colors of the network, if its layout does not tell.")
     ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Own texts by which CLIP recognizes emotions.", metavar="FILE")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
 ) -> None:
-    """Install a trained model, or a tagger of the Hugging Face Hub, so that --model NAME finds it."""
-    from indexer.domain.hub import PREFIX
+    """Install a trained model, or a tagger or CLIP of the Hugging Face Hub, so that --model NAME finds it."""
+    from indexer.domain.hub import OPEN_CLIP_PREFIX, PREFIX
     from indexer.registry.service import add_hub_model, add_model
     from indexer.system.text import printable
 
-    if not source.startswith(PREFIX):
+    if not source.startswith((PREFIX, OPEN_CLIP_PREFIX)):
         card = add_model(library, Path(source), name, force)
     else:
         from indexer.ports.models import HubOptions
@@ -77,7 +83,8 @@ def add_command(
         settings = library.settings
         table = Path(settings.tag_emotions).expanduser() if settings.tag_emotions else None
         show_bars = logs.shows_progress() and sys.stderr.isatty()
-        options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, quiet=not show_bars)
+        order = channels and channels.value
+        options = HubOptions(settings.engine, table, tag_threshold, order, prompts, quiet=not show_bars)
         log = logging.getLogger(logs.PROGRESS_LINES)
         card = add_hub_model(library, source, options, log.info, name, force)
     print(printable(card.name))  # noqa: T201

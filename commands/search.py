@@ -55,13 +55,18 @@ Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to excl
 def search(
     library: Library,
     image: Annotated[
-        Path | None, typer.Argument(help="An image that results must resemble, or an emotion.", metavar="[IMAGE]")
+        Path | None,
+        typer.Argument(help="An image or a text that results must resemble, or an emotion.", metavar="[IMAGE|TEXT]"),
     ] = None,
     emotion: Emotion = None,
     excluded: Not = None,
     min_score: Annotated[float, typer.Option("--min-score", help="Minimum probability of the emotion, 0 to 1.")] = 0.0,
     like: Annotated[
         str | None, typer.Option("--like", help="An indexed image that results must resemble, by id or path.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="A text that results must resemble: girl + umbrella - rain."),
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="A tag that images must have, by a tagger; may be repeated.")
@@ -90,7 +95,7 @@ def search(
         bool, typer.Option("--json", help="Print one JSON object: the results, and their total without --dedupe.")
     ] = False,
 ) -> None:
-    """Find images by emotion, by similarity to an image, or both."""
+    """Find images by emotion, by similarity to an image or a text, or all of these."""
     from indexer.domain.queries import SearchRequest, SearchResult
     from indexer.search import service as search_service
 
@@ -113,6 +118,7 @@ def search(
         tags=tuple(tag or ()),
         excluded_tags=tuple(excluded_tag or ()),
         similar_by=similar_by,
+        texts=tuple(text or ()),
     )
     if emotions_by is not None:
         library = library.reopen(replace(library.settings, model=emotions_by))

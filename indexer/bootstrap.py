@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.library_copy import LibraryCopy
     from indexer.ports.maps import MapStorage, Projector
-    from indexer.ports.models import Classifier
+    from indexer.ports.models import Classifier, TextEncoder
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
     from indexer.sources.every_source import EverySource
@@ -48,6 +48,7 @@ def open_library(settings: Settings) -> Library:
         teacher=partial(_open_teacher, settings),
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
+        open_text_encoder=partial(_open_text_encoder, settings),
         reopen=open_library,
         cluster=None if settings.cluster is None else _cluster_parts(settings, settings.cluster),
     )
@@ -66,11 +67,12 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
     from db.maps.files import MapFiles
-    from indexer.analysis.kept_analyzer import KeptAnalyzers
+    from indexer.analysis.analyzer import Analyzer
+    from indexer.analysis.kept_analyzer import Kept
 
     database, storage = _open_serving_database(settings)
     maps = MapFiles(settings.maps)
-    analyzers = KeptAnalyzers()
+    analyzers, encoders = Kept[Analyzer](), Kept["TextEncoder"]()
 
     def opened(chosen: Settings) -> Library:
         library = open_library(chosen)
@@ -84,6 +86,7 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
             vector_storage=lambda: storage,
             map_storage=lambda: maps,
             open_analyzer=partial(analyzers.open, library.models, open_isolated),
+            open_text_encoder=partial(encoders.open, library.models, library.open_text_encoder),
             reopen=opened,
         )
 
@@ -263,6 +266,13 @@ def open_predictor(settings: Settings, views: int = 1, engine: str | None = None
     names_by_key = {installed.key: model.name for model, installed in registry.cards()}
     chosen = [replace(settings, model=names_by_key[key]) for _, key in card.members]
     return BlendPredictor(card.name, card.labels, tuple(open_predictor(one, views, engine) for one in chosen), combine)
+
+
+def _open_text_encoder(settings: Settings) -> TextEncoder:
+    from models.hub.text_encoder import open_text_encoder
+
+    registry = model_registry(settings)
+    return open_text_encoder(registry.text_weights() or registry.weights())
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

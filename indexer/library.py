@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from indexer.ports.database import Database
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.maps import MapStorage, Projector
-    from indexer.ports.models import ModelRegistry
+    from indexer.ports.models import ModelRegistry, TextEncoder
     from indexer.ports.sources import ImageSource
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
@@ -39,7 +39,7 @@ class Library:
 
     - `vector_storage`, `map_storage`, `projector`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the
       imports take long, and a search by emotion does not need them. `open_analyzer` is for one or two images,
-      `open_batch_analyzer` for many.
+      `open_batch_analyzer` for many. `open_text_encoder` opens the one of the card `models.text_card()`.
     - `reopen`: opens the library that other settings describe.
     - `cluster`: the cluster whose machines analyze images; None if threads of this process do.
     """
@@ -55,6 +55,7 @@ class Library:
     teacher: Callable[[], Teacher]
     open_analyzer: Callable[[], Analyzer]
     open_batch_analyzer: Callable[[], Analyzer]
+    open_text_encoder: Callable[[], TextEncoder]
     reopen: Callable[[Settings], Library]
     cluster: ClusterParts | None = None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.hub import parse_reference
+from indexer.domain.hub import TEXT_KINDS
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
@@ -102,6 +102,21 @@ class FolderModelRegistry:
         except ModelUnavailable:
             return None  # stored predictions can be searched without the model
 
+    def text_card(self) -> ModelCard | None:
+        path = self.text_weights()
+        return None if path is None else read_card(path)
+
+    def text_weights(self) -> Path | None:
+        """Return the weights file of the model that `text_card` describes."""
+        try:
+            path = self.weights()
+            if members := read_card(path).members:
+                path = self.find(members[0][0])
+            source = read_card(path).hub
+        except ModelUnavailable:
+            return None  # stored predictions can be searched without the model
+        return path if source is not None and source.kind in TEXT_KINDS else None
+
     def weights(self) -> Path:
         """Return the weights file of the model in use. Raises ModelUnavailable."""
         return self.find(self._wanted or self._default())
@@ -142,9 +157,9 @@ class FolderModelRegistry:
     def add_from_hub(
         self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
     ) -> ModelCard:
-        from models.hub.add import add_hub_model
+        from models.hub.add import add_hub_model, hub_reference
 
-        name = name or parse_reference(reference).repository.partition("/")[2]
+        name = name or hub_reference(reference).repository.partition("/")[2]
         self.path_for_new(name, force)  # before the download
         return add_hub_model(self._folder, name, reference, options, announce)
 

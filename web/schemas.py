@@ -130,9 +130,10 @@ class EmotionCount(BaseModel):
 
 
 class Emotions(BaseModel):
-    """All emotions of the model in use and of labels, in the model's order."""
+    """All emotions of the model in use and of labels, in the model's order. `reads_text`: whether it has a text encoder."""
 
     model: str
+    reads_text: bool
     emotions: list[EmotionCount]
 
 

@@ -89,6 +89,7 @@ def describe(request: SearchRequest) -> str:
     parts = [" or ".join(printable(emotion) for emotion in request.emotions)] if request.emotions else []
     parts += [f"not {printable(emotion)}" for emotion in request.excluded]
     parts += [f"like {display_path(path)}" for path in (request.image, request.like) if path is not None]
+    parts += [f"as the text {printable(text)}" for text in request.texts]
     parts += [f"under {' or '.join(map(display_path, request.under))}"] if request.under else []
     parts += [f"score at least {request.min_score:g}"] if request.min_score else []
     return ", ".join(parts)

@@ -13,6 +13,13 @@ from indexer.domain.errors import UsageError
 PREFIX = "hf:"
 """Beginning of the name of a repository on the Hugging Face Hub, or on another server with its interface."""
 
+OPEN_CLIP_PREFIX = "open_clip:"
+"""Beginning of the name of a model of open_clip: ARCHITECTURE/WEIGHTS, or a repository in its layout."""
+
+OPEN_CLIP, TRANSFORMERS_CLIP = "open-clip", "transformers-clip"
+TEXT_KINDS = (OPEN_CLIP, TRANSFORMERS_CLIP)
+"""Kinds of `HubSource` that have a text encoder."""
+
 _REFERENCE = re.compile(r"hf:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,100}))?", re.ASCII)
 
 

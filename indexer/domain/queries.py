@@ -26,6 +26,7 @@ class SearchRequest:
 
     - `image`: an image file. `like`: an indexed id or path. `embedding`: that of an image that was analyzed, float32,
       (embedding size,). At most one of the three is given.
+    - `texts`: texts that hits must resemble, in addition to an image if there is one; see `indexer.search.texts`.
     - `under`: folders.
     - `after`: the last hit of the page before this one, in a search by emotion.
     - `tags`, `excluded_tags`: tags that images must have, and must not have, in any form of `canonical_tag`.
@@ -48,6 +49,7 @@ class SearchRequest:
     after: HitKey | None = None
     tags: tuple[str, ...] = ()
     excluded_tags: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     all_images: bool = False
     similar_by: str | None = None
 

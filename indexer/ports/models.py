@@ -47,6 +47,13 @@ class Classifier(Protocol):
         """
 
 
+class TextEncoder(Protocol):
+    """A model that maps texts to vectors among the embeddings of images."""
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Return a vector of length 1 for each of N >= 1 texts, float32, (N, embedding size). Thread-safe."""
+
+
 class FaceDetector(Protocol):
     """A detector of drawn faces."""
 
@@ -65,6 +72,7 @@ class HubOptions:
     - `engine`: "auto", "torch" or "onnx": the format of the weights, where a repository has both.
     - `tag_emotions`: a table of tags and emotions that replaces the shipped one.
     - `tag_threshold`: the least probability, 0-1, of a tag that is stored.
+    - `prompts`: the texts by which CLIP recognizes emotions, in a file that replaces the shipped one.
     - `channels`: "rgb" or "bgr", the order in which the network reads colors; None takes that of the layout.
     - `quiet`: show no progress.
     """
@@ -73,6 +81,7 @@ class HubOptions:
     tag_emotions: Path | None = None
     tag_threshold: float = 0.35
     channels: str | None = None
+    prompts: Path | None = None
     quiet: bool = False
 
 
@@ -114,6 +123,12 @@ class ModelRegistry(Protocol):
     def stored_key(self) -> str | None:
         """Return the key that the store uses for the model in use; None if its weights are missing."""
 
+    def text_card(self) -> ModelCard | None:
+        """Return the card of the model whose text encoder serves the model in use: its own, or that of the first of a blend.
+
+        None if there is no text encoder, or if the model is missing.
+        """
+
     def use(self, name: str) -> None:
         """Make a model the default. Raises ModelUnavailable."""
 
@@ -126,7 +141,9 @@ class ModelRegistry(Protocol):
     def add_from_hub(
         self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
     ) -> ModelCard:
-        """Download a model of a hub, `hf:OWNER/NAME[@REVISION]`, and install it, as `name` or under that of the repository.
+        """Download a model of a hub and install it, as `name` or under that of the repository.
+
+        `reference` is hf:OWNER/NAME[@REVISION], or open_clip:ARCHITECTURE/WEIGHTS or open_clip:OWNER/NAME.
 
         `announce` receives a sentence with size and license before the download. Raises UsageError, ModelUnavailable and
         MissingExtra.

@@ -30,9 +30,13 @@ class EmotionTotal(NamedTuple):
 
 
 class EmotionTotals(NamedTuple):
-    """The numbers of images by emotion, in the order of the model's labels, and the name of the model."""
+    """The numbers of images by emotion, in the order of the model's labels, and the name of the model.
+
+    `reads_text`: whether the model has a text encoder.
+    """
 
     model: str
+    reads_text: bool
     emotions: list[EmotionTotal]
 
 
@@ -44,7 +48,7 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
     """
     with open_selected(library) as (store, model), store.snapshot():
         known = available_emotions(store, model)
-        others = replace(request, emotions=(), embedding=None, like=None, image=None, after=None)
+        others = replace(request, emotions=(), embedding=None, like=None, image=None, texts=(), after=None)
         _, similar_by = select_similar(library, store, model, request.similar_by)
         query = resolve_request(others, store, model, library.open_analyzer, library.source, similar_by)
         groups = {
@@ -52,9 +56,8 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
             for emotion in known
         }
         totals = _totals(store, model, query, groups, most)
-    return EmotionTotals(
-        model.card.name, [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
-    )
+    found = [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
+    return EmotionTotals(model.card.name, library.models.text_card() is not None, found)
 
 
 def _totals(

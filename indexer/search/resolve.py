@@ -16,6 +16,7 @@ from indexer.domain.queries import Hit, SearchQuery, SearchRequest
 from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
+from indexer.search.texts import looks_like_text
 from indexer.system.addresses import remote_address
 from indexer.system.paths import existing_form, indexed_folders, indexed_path
 from indexer.system.paths_of_ids import paths_of_ids
@@ -45,19 +46,24 @@ def check(request: SearchRequest) -> None:
         raise UsageError(f"--min-score is {request.min_score}; it must be between 0 and 1.")
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
-    criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
+    criteria = (request.image, request.like, request.texts, request.under, request.emotions, request.excluded, request.min_score)
     tags = (*request.tags, *request.excluded_tags)
     if not any((*criteria, *tags)) and request.embedding is None and not request.all_images:
-        raise UsageError("Give at least one of IMAGE, --emotion, --not, --tag, --not-tag, --like, --min-score and --under.")
+        raise UsageError("Give at least one of IMAGE, --text, --like, --emotion, --not, --tag, --not-tag, --min-score, --under.")
 
 
 def interpret_image(
-    request: SearchRequest, store: StoreReader, model: StoredModel, source: ImageSource, embedded_by: StoredModel | None = None
+    request: SearchRequest,
+    store: StoreReader,
+    model: StoredModel,
+    source: ImageSource,
+    embedded_by: StoredModel | None = None,
+    reads_text: bool = False,
 ) -> SearchRequest:
-    """Return a request whose image is a file. `embedded_by` is the model whose embeddings are compared.
+    """Return a request whose image is a file. `embedded_by` is the model whose embeddings are compared, and may read texts.
 
-    If no file has that name, it may be an emotion to search for, or an indexed id or path that hits must resemble. Raises
-    UsageError if it is none of these.
+    If no file has that name, it may be an emotion to search for, an indexed id or path that hits must resemble or, if the model
+    reads text, a text that they must resemble. Raises UsageError if it is none of these.
     """
     if request.image is None:
         return request
@@ -78,11 +84,15 @@ def interpret_image(
         return replace(request, image=None, like=request.image)
     if source.is_folder(request.image):
         raise UsageError(f"{word!r} is a folder. Search the images in it with: moodex search --under {word!r}")
-    if os.sep in word or os.path.splitext(word)[1]:
+    if reads_text and looks_like_text(request.image):
+        if word.isalpha():  # a misspelled emotion, perhaps
+            _log.warning("%r is neither an emotion nor a file: searching with --text %s.", word, word)
+        return replace(request, image=None, texts=(word, *request.texts))
+    if not looks_like_text(request.image):
         raise UsageError(f"{word!r} does not exist. Give an image, or search by emotion, as in: moodex search --emotion happy.")
     raise UsageError(
-        f"{word!r} is neither a file nor an emotion. Give an image, or search by emotion, as in: moodex search --emotion happy. "
-        f"{unknown}"
+        f"{word!r} is neither a file nor an emotion, and the model {model.card.name!r} reads no text. Give an image, or search "
+        f"by emotion, as in: moodex search --emotion happy. {unknown}"
     )
 
 
@@ -128,7 +138,7 @@ def resolve_request(
         emotions=None if wanted == frozenset(known) else wanted,
         excluded=excluded,
         min_score=request.min_score,
-        like=_vector(request, store, similar_by or model, open_analyzer, source),
+        like=image_vector(request, store, similar_by or model, open_analyzer, source),
         under=indexed_folders(paths_of_ids(request.under, store), store.known_paths),
         limit=request.limit,
         offset=request.offset,
@@ -159,13 +169,14 @@ def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> 
     return frozenset().union(*([emotion] if exact_label else with_children(emotion) for emotion in emotions)) & frozenset(known)
 
 
-def _vector(
+def image_vector(
     request: SearchRequest,
     store: StoreReader,
     model: StoredModel,
     open_analyzer: Callable[[], Analyzer],
     source: ImageSource,
 ) -> Floats | None:
+    """Return the embedding of the image of a request, float32, (embedding size,); None without one. Raises as the above."""
     if request.embedding is not None:
         return request.embedding
     if request.like is not None:

@@ -13,13 +13,15 @@ from indexer.domain.image_ids import id_prefix
 from indexer.domain.queries import Total
 from indexer.registry.selection import find_stored_model, open_selected, select_similar, warn_of_different_images
 from indexer.search.engine import count, search_page
-from indexer.search.resolve import analyze_file, check, indexed_file, interpret_image, resolve_request
+from indexer.search.resolve import analyze_file, check, image_vector, indexed_file, interpret_image, resolve_request
 from indexer.search.tags import with_tags
+from indexer.search.texts import with_embedding
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
     from indexer.domain.queries import Hit, SearchQuery, SearchRequest, SearchResult
+    from indexer.domain.types import Floats
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
@@ -58,13 +60,21 @@ def _search(
         similar_library, similar_by = select_similar(library, store, model, request.similar_by)
         embedded_by = similar_by or model
         warn_of_different_images(store, model, similar_by)
-        request = interpret_image(request, store, model, library.source, embedded_by)
-        if any(given is not None for given in (request.image, request.like, request.embedding)):
+        reads_text = request.image is not None and similar_library.models.text_card() is not None
+        request = interpret_image(request, store, model, library.source, embedded_by, reads_text)
+        if request.texts or any(given is not None for given in (request.image, request.like, request.embedding)):
             _refresh_index_if_idle(similar_library, store, embedded_by)
         with store.snapshot():
-            query = resolve_request(
-                request, store, model, lambda: same_analyzer(similar_library, embedded_by), library.source, similar_by
-            )
+
+            def open_same() -> Analyzer:
+                return same_analyzer(similar_library, embedded_by)
+
+            def vector_of_image() -> Floats | None:
+                return image_vector(given, store, embedded_by, open_same, library.source)
+
+            given = request
+            request = with_embedding(similar_library, given, embedded_by, vector_of_image)
+            query = resolve_request(request, store, model, open_same, library.source, similar_by)
             page = search_page(
                 store,
                 model,

@@ -58,15 +58,15 @@ def rules_for(tags: Sequence[str], table: Path | None = None) -> TagRules:
     Raises UsageError for a file that is not such a table, ModelUnavailable if fewer than two emotions have a tag of the model.
     """
     path = table or SHIPPED_TABLE
-    content = _read(path)
-    base = {_emotion(name, path): _number(value, path, name, least=0) for name, value in content.pop(_BASE, {}).items()}
+    content = read_table(path)
+    base = {emotion_in(name, path): _number(value, path, name, least=0) for name, value in content.pop(_BASE, {}).items()}
     positions = {tag: number for number, tag in reversed(list(enumerate(tags)))}
     by_emotion: dict[str, dict[int, float]] = {}
     for name, weights in content.items():
         if not isinstance(weights, dict):
             raise UsageError(f"{path} is not a table of tags and emotions: {name} is not a section with tags.")
         known = {canonical_tag(tag): _number(weight, path, tag, least=-1) for tag, weight in weights.items()}
-        by_emotion[_emotion(name, path)] = {positions[tag]: weight for tag, weight in known.items() if tag in positions}
+        by_emotion[emotion_in(name, path)] = {positions[tag]: weight for tag, weight in known.items() if tag in positions}
     labels = tuple(label for label in OUTCOMES if any(weight > 0 for weight in by_emotion.get(label, {}).values()))
     if len(labels) < 2:
         raise ModelUnavailable(f"The model has tags of fewer than two emotions of the table {path}; give another: --tag-emotions")
@@ -80,15 +80,17 @@ def rules_for(tags: Sequence[str], table: Path | None = None) -> TagRules:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the content of a file of TOML. Raises UsageError."""
     try:
         with path.open("rb") as file:
             return tomllib.loads(file.read(_MAX_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise UsageError(f"The table of tags and emotions {path} cannot be read as TOML: {error}.") from error
+        raise UsageError(f"The table {path} cannot be read as TOML: {error}.") from error
 
 
-def _emotion(name: str, path: Path) -> str:
+def emotion_in(name: str, path: Path) -> str:
+    """Return the canonical emotion of a word in a table. Raises UsageError, which names the file."""
     try:
         return canonical(name)
     except UsageError as error:

@@ -128,10 +128,9 @@ def cached_file(repository: str, commit: str, name: str) -> Path:
 
 
 def _snapshot(repository: str, commit: str) -> Path:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub import constants  # not file_download, whose import takes longer than a search
 
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "snapshots" / commit
+    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots" / commit
 
 
 def _cached(reference: HubReference, why: str) -> Repository:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.domain.predictions import Scores
-from models.hub.head import THRESHOLD, check_columns, probabilities
+from models.hub.head import THRESHOLD, check_columns, tag_probabilities
 from models.inference.classifier import EngineClassifier
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TaggerClassifier(EngineClassifier):
 
     def classify(self, pixels: Pixels) -> Scores:
         tags, embeddings = self._engine.run(pixels)
-        return Scores(probabilities(self._state, tags, embeddings), embeddings, [self._likely(row) for row in tags])
+        return Scores(tag_probabilities(self._state, tags, embeddings), embeddings, [self._likely(row) for row in tags])
 
     def _likely(self, row: Floats) -> dict[str, float]:
         """Return the tags of an image whose probability reaches the threshold, the most probable first."""

@@ -54,7 +54,7 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
         from models.hub.kinds import open_hub_classifier
 
         return open_hub_classifier(path, options)
-    if _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None):
+    if uses_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None):
         return OnnxClassifier.open(path, options.batch_size, options.threads)
     _require_torch(options, card.name)
     return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
@@ -69,7 +69,7 @@ def check_engine(card: ModelCard, options: ComputeOptions) -> None:
 
         needs_torch = card.hub.kind == TIMM_TAGGER
     else:
-        needs_torch = not _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None)
+        needs_torch = not uses_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None)
     if needs_torch:
         _require_torch(options, card.name)
 
@@ -85,13 +85,13 @@ def open_face_detector(options: ComputeOptions) -> FaceDetector:
     """Open the shipped face detector, always in full precision. Raises the errors of `open_classifier`."""
     from models.faces.detector import has_graphs, onnx_face_detector, torch_face_detector
 
-    if _use_onnx(replace(options, precision="fp32"), has_graph=has_graphs()):
+    if uses_onnx(replace(options, precision="fp32"), has_graph=has_graphs()):
         return onnx_face_detector(threads=options.threads)
     _require_torch(options, "moodex-faces")
     return torch_face_detector(device=options.device)
 
 
-def _use_onnx(options: ComputeOptions, *, has_graph: bool) -> bool:
+def uses_onnx(options: ComputeOptions, *, has_graph: bool) -> bool:
     """Return whether to compute with ONNX Runtime; `has_graph`: moodex has an ONNX graph of the network.
 
     Raises UsageError if the user chose ONNX Runtime and a device or precision that it does not support.

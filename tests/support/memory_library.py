@@ -22,7 +22,7 @@ from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
-from indexer.ports.models import Blended, BlendExamples, HubOptions
+from indexer.ports.models import Blended, BlendExamples, HubOptions, TextEncoder
 from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
 from indexer.ports.store_writer import Combine
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
@@ -160,6 +160,7 @@ class MemoryModels:
     def __init__(self, *cards: ModelCard) -> None:
         self.cards_by_name = {card.name: card for card in cards}
         self.default = self.shipped = cards[0].name
+        self.text: ModelCard | None = None
 
     def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
         for name, card in list(self.cards_by_name.items()):
@@ -182,6 +183,9 @@ class MemoryModels:
     def stored_key(self) -> str | None:
         card = self.cards_by_name.get(self.default)
         return card and card.key
+
+    def text_card(self) -> ModelCard | None:
+        return self.text
 
     def use(self, name: str) -> None:
         self.find(name)
@@ -313,6 +317,11 @@ def memory_library(
         teacher=lambda: MemoryTeacher(models, taught_card, classifier),
         open_analyzer=lambda: Analyzer(classifier, detector),
         open_batch_analyzer=lambda: Analyzer(classifier, detector),
+        open_text_encoder=_no_text_encoder,
         reopen=lambda _: library,
     )
     return library
+
+
+def _no_text_encoder() -> TextEncoder:
+    raise NotImplementedError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from indexer.domain.queries import HitKey, SearchRequest
+from indexer.search.texts import MAX_CHARACTERS
 from web.answers import from_cursor
 from web.schemas import ImageId, PathId, Word
 
@@ -75,16 +76,24 @@ class MapFilters(Filters):
 
 
 class SearchFilters(Filters):
-    """A filter, and the image that hits must resemble: an indexed one, or an uploaded one."""
+    """A filter, and what hits must resemble: an indexed image or an uploaded one, a text, or an image and a text."""
 
     like: ImageId | None = Field(None, description="An indexed image that results must resemble.")
     query: ImageId | None = Field(None, description="An uploaded image that results must resemble.")
+    text: str | None = Field(
+        None, min_length=1, max_length=MAX_CHARACTERS, description="A text that results must resemble: girl + umbrella - rain."
+    )
     dedupe: bool = Field(False, description="Show near-duplicates once.")
 
     @property
-    def is_by_similarity(self) -> bool:
-        """Whether hits are ordered by similarity to an image."""
+    def has_image(self) -> bool:
+        """Whether hits must resemble an image."""
         return self.like is not None or self.query is not None
+
+    @property
+    def is_by_similarity(self) -> bool:
+        """Whether hits are ordered by similarity, to an image or a text."""
+        return self.has_image or self.text is not None
 
     def place(self) -> dict[str, Any]:
         """Return where the page begins, as fields of a request. Raises UsageError for another cursor."""
@@ -95,5 +104,6 @@ class SearchFilters(Filters):
         return {"offset": self.at} if page is None else {"after": HitKey(page["s"], page["d"], page["f"])}
 
     def liked(self) -> dict[str, Any]:
-        """Return the indexed image that hits must resemble, as a field of a request."""
-        return {} if self.like is None else {"like": os.fsencode(self.like)}
+        """Return the indexed image and the text that hits must resemble, as fields of a request."""
+        image: dict[str, Any] = {} if self.like is None else {"like": os.fsencode(self.like)}
+        return image if self.text is None else {**image, "texts": (self.text,)}

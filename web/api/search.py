@@ -23,7 +23,7 @@ from web.serving import Here, Serving, upload_key
 from web.thumbnails import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from indexer.domain.queries import SearchRequest, Total
+    from indexer.domain.queries import SearchRequest, SearchResult, Total
     from indexer.library import Library
     from indexer.search.uploads import SentImage
 
@@ -47,7 +47,7 @@ def newest_images(serving: Here, filters: Annotated[Filters, Query()]) -> Respon
 
 @router.get("/search", response_model=SearchAnswer)
 def search(serving: Here, filters: Annotated[SearchFilters, Query()]) -> Response:
-    """Search by emotion, or by similarity to an image: best first."""
+    """Search by emotion, or by similarity to an image, a text or both: best first."""
     library = serving.with_model(filters.model)
     if filters.like is not None and filters.query is not None:
         raise UsageError("Give either like or query, not both.")
@@ -59,7 +59,7 @@ def search(serving: Here, filters: Annotated[SearchFilters, Query()]) -> Respons
 @router.post("/search", response_model=SearchAnswer)
 def search_with_picture(serving: Here, image: Picture, filters: Annotated[SearchFilters, Query()]) -> Response:
     """Search by similarity to an image that is sent along. `query` in the answer stands for it in further searches."""
-    if filters.is_by_similarity:
+    if filters.has_image:
         raise UsageError("The image is sent along; leave out like and query.")
     library = serving.with_model(filters.model)
     sent = _analyze(serving, _similar_library(serving, filters), image)
@@ -100,7 +100,7 @@ def emotions(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
         }
         for one in totals.emotions
     ]
-    return AsciiJSON({"model": totals.model, "emotions": facts})
+    return AsciiJSON({"model": totals.model, "reads_text": totals.reads_text, "emotions": facts})
 
 
 def _similar_library(serving: Serving, filters: SearchFilters) -> Library:
@@ -112,20 +112,25 @@ def _answer(serving: Serving, library: Library, filters: SearchFilters, sent: Se
     """Run a search, and answer with its page."""
     embedding: dict[str, Any] = {} if sent is None else {"embedding": sent.embedding}
     request = filters.request(serving, dedupe=filters.dedupe, **filters.place(), **filters.liked(), **embedding)
-    if filters.dedupe:
-        # All hits are compared with each other, which takes as long as an analysis.
+    if filters.dedupe or filters.text is not None:
+        # To compare all hits with each other, or to encode a text, takes as long as an analysis.
         with serving.analyses.one():
-            result = service.search_page_of(library, request)
-    elif filters.cursor is None and not filters.at:
-        result = service.search_and_count(library, request, _MAX_COUNTED)
+            result = _counted_at_start(library, filters, request)
     else:
-        result = service.search_page_of(library, request)
+        result = _counted_at_start(library, filters, request)
     facts = {
         "hits": [hit_as_dict(hit) for hit in result.hits],
         "next": _next(request, len(result.hits), None if result.last is None else result.last._asdict()),
         **_counted(result.total),
     }
     return AsciiJSON(facts | more)
+
+
+def _counted_at_start(library: Library, filters: SearchFilters, request: SearchRequest) -> SearchResult:
+    """Run a search; count its hits with the first page, because later ones have the same number."""
+    if filters.cursor is None and not filters.at:
+        return service.search_and_count(library, request, _MAX_COUNTED)
+    return service.search_page_of(library, request)
 
 
 def _counted(total: Total | None) -> dict[str, Any]:

@@ -46,17 +46,8 @@ class OnnxEngine:
 
         Raises MissingExtra if ONNX Runtime is not installed.
         """
-        require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        # Spinning threads would occupy cores that other threads need to decode images and to open models.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # ONNX Runtime may read these arrays in place, so they must live as long as the session.
-        self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
-        options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session, self._weights = open_session(model, weights, threads)
         self._input = self._session.get_inputs()[0].name
         self._outputs: list[str] | None = None  # all
         self._fixed_batch_size = batch_size
@@ -74,3 +65,23 @@ class OnnxEngine:
     def _prepare(self, pixels: Pixels) -> npt.NDArray[Any]:
         """Return the input of the model for images, uint8, (N, S, S, 3), RGB."""
         return np.ascontiguousarray(pixels)
+
+
+def open_session(model: bytes, weights: Mapping[str, Floats], threads: int = 0) -> tuple[Any, Mapping[str, Any]]:
+    """Open an ONNX model on the CPU; return the session, and what must live as long as it.
+
+    - `weights`: the external weights by name, float32.
+    - `threads`: threads that compute; 0 uses all cores.
+
+    Raises MissingExtra if ONNX Runtime is not installed.
+    """
+    require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    # Spinning threads would occupy cores that other threads need to decode images and to open models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+    options.add_external_initializers(list(values), list(values.values()))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), values

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from indexer.domain.errors import DeviceUnavailable
-from models.inference.device import expand_device
+from models.inference.device import expand_device, select_device, tune_malloc
 from models.inference.engines.replicated import ReplicatedEngine
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
     from models.inference.engines.base import Engine, Outputs
+    from models.inference.loader import ComputeOptions
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +126,18 @@ def torch_engine(
     """
     engines = [TorchEngine(build(), each, side, batch_size, precision) for each in expand_device(device)]
     return engines[0] if len(engines) == 1 else ReplicatedEngine(engines)
+
+
+def open_torch_engine(build: Callable[[], nn.Module], side: int, options: ComputeOptions) -> Engine:
+    """Open a network on the device, and with the CPU threads, that options choose; see `torch_engine`.
+
+    Raises DeviceUnavailable.
+    """
+    tune_malloc()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = select_device(options.device, options.require_gpu)
+    return torch_engine(build, device, side, options.batch_size, options.precision)
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:

@@ -6,6 +6,7 @@ import { filterParameters, state } from "./state.js";
 const listeners = new Set();
 let known = [];
 let model = null;
+let readsText = false;
 let request = null;
 
 export const NONE = "none";
@@ -14,6 +15,7 @@ const MOST_OWN = 20;
 /** Return the emotions with their counts, families together. */
 export const emotions = () => known;
 export const modelInUse = () => model;
+export const modelReadsText = () => readsText;
 export const onEmotions = (listener) => listeners.add(listener);
 
 /** Return the emotions that have a key, and those own ones that most images have: users may have thousands. */
@@ -41,6 +43,7 @@ export async function countEmotions() {
     const answer = await get("/emotions", others, request.signal);
     known = inFamilies(answer.emotions);
     model = answer.model;
+    readsText = answer.reads_text;
     for (const listener of listeners) listener(known);
   } catch (error) {
     // The grid reports what is not found, such as a folder.

@@ -68,7 +68,7 @@ export class Hits {
   constructor(state) {
     this.#path = orderOf(state) === "newest" ? "/images" : "/search";
     this.#parameters = filterParameters(state);
-    if (this.#path === "/search") Object.assign(this.#parameters, { like: state.like, query: state.query, dedupe: state.dedupe });
+    if (this.#path === "/search") Object.assign(this.#parameters, { like: state.like, query: state.query, text: state.text, dedupe: state.dedupe });
     this.isRanked = this.#path === "/search";
     this.isByLikeness = isByLikeness(state);
     this.canJump = !this.isByLikeness && !state.dedupe;

@@ -19,6 +19,7 @@ import { onPreference, preference } from "./preferences.js";
 import { isSelected, onSelection } from "./selection.js";
 import { cleared, countPanelFilters, filterKey, go, historyEntry, isByLikeness, state, subscribe } from "./state.js";
 import { attempt, report } from "./toast.js";
+import { takeWords } from "./words.js";
 
 const KEPT_LISTS = 6;
 
@@ -56,6 +57,7 @@ addGridKeys(grid);
 showBrand();
 showChips(byId("chips"), byId("chips-lead"));
 takeImages();
+takeWords();
 byId("grid").addEventListener("pointerover", () => part("faces"), { once: true });
 byId("panel-button").addEventListener("click", async () => (await part("panel"))?.());
 byId("keys-button").addEventListener("click", async () => {
@@ -184,5 +186,6 @@ function showView() {
   }
   document.documentElement.dataset.shown = view;
   const names = { images: "moodex", map: "Map · moodex", teach: "Teach · moodex", library: "Library · moodex" };
-  document.title = view === "images" && state().emotion.length ? `${state().emotion.join(", ")} · moodex` : (names[view] ?? "moodex");
+  const wanted = [state().text, ...state().emotion].filter(Boolean);
+  document.title = view === "images" && wanted.length ? `${wanted.join(", ")} · moodex` : (names[view] ?? "moodex");
 }

@@ -1,12 +1,12 @@
 // What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
 
 const LISTS = ["emotion", "not", "under", "tag", "not_tag"];
-const WORDS = ["view", "at", "order", "like", "query", "model", "similar_by", "image"];
+const WORDS = ["view", "at", "order", "like", "query", "text", "model", "similar_by", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
 const VIEWS = ["map", "teach", "library"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
-const FILTERS = [...LISTS, "order", "like", "query", "model", "similar_by", ...FLAGS, "min_score"];
+const FILTERS = [...LISTS, "order", "like", "query", "text", "model", "similar_by", ...FLAGS, "min_score"];
 
 const listeners = new Set();
 let current = parse(location.search);
@@ -44,7 +44,7 @@ export function address(changes = {}) {
 
 /** Return the state in which nothing is chosen; the models stay. */
 export const cleared = () => ({
-  emotion: [], not: [], under: [], tag: [], not_tag: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
+  emotion: [], not: [], under: [], tag: [], not_tag: [], order: null, like: null, query: null, text: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
 });
 
 /** Go to the present state with some changes. `replace`: without a new entry in the history. */
@@ -67,7 +67,7 @@ export function leave(changes) {
 export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]));
 
 /** Return whether images are ordered by likeness. */
-export const isByLikeness = (of) => Boolean(of.like || of.query);
+export const isByLikeness = (of) => Boolean(of.like || of.query || of.text);
 
 /** Return how many filters of the panel are chosen. */
 export function countPanelFilters(of) {
