@@ -145,7 +145,7 @@ def with_speeds(guide: str, results: dict[str, Any]) -> str:
     for line in guide.splitlines():
         cells = line.split("|")
         name = next((name for name in speeds if len(cells) > _SPEED_CELL + 1 and cells[1].strip().startswith(f"`{name}`")), None)
-        if name is not None and cells[_SPEED_CELL].strip().replace(".", "").isdigit():
+        if name is not None and re.fullmatch(r"-|[\d.]+", cells[_SPEED_CELL].strip()):
             cells[_SPEED_CELL] = f" {speeds[name]} "
         lines.append("|".join(cells) if name is not None else line)
     return re.sub(r"(?<=Machine: ).*(?=\.\n)", results["machine"], "\n".join(lines) + "\n")

@@ -40,7 +40,7 @@ from indexer.domain.queries import HitKey
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
-from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison, FolderScanResult, StoreWriter
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison, FolderScanResult, RunModel, StoreWriter
 from tests.support.builders import card, image, prediction
 from tests.support.scene import STAMP, Scene
 
@@ -203,8 +203,25 @@ def _write_and_read_tags(store: SqliteStore) -> None:
     store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), {0: (tagged,)}, files),)))
     assert store.tags_of(scene.model, [image("tagged").digest]) == {image("tagged").digest: {"1girl": 0.9}}
     assert store.known_tags(scene.model, ["1girl"]) == {"1girl"}
+    assert store.has_tags(scene.model)
     assert scene.paths(HitFilter(tags=frozenset({"1girl"}), excluded_tags=frozenset({"comic"}))) == [b"/a/tagged.png"]
+    _read_by_two_models(store, scene)
     assert store.forget_model(scene.model)
+
+
+def _read_by_two_models(store: SqliteStore, scene: Scene) -> None:
+    other = store.register_model(card("third", digest="33"))
+    run = store.begin_run([b"/a"], scene.model, further=[RunModel(other, "d")])
+    files = tuple(scene.record_scan(b"/a/tagged.png"))
+    assert store.unpredicted(image("tagged").digest, run) == [1]
+    store.commit(run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), {1: (prediction(0.1, 0.8, 0.1),)}, files),)))
+    assert store.runs(1)[0].models[1] == "third"
+    (ranked,) = store.predicted_at(other, b"/a/tagged.png")
+    both = HitFilter(None, 0.0, (b"/a",), tags=frozenset({"1girl"}), also_by=other)
+    assert store.prediction_ids_of_other(scene.model, both).tolist() == [ranked.prediction_id]
+    assert set(store.hits_of_images(scene.model, [ranked.prediction_id], both)) == {ranked.prediction_id}
+    store.finish_run(run, "done", RunCounts())
+    assert store.forget_model(other)
 
 
 def _read(store: SqliteStore, model: int) -> None:

@@ -226,6 +226,7 @@ def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypat
     assert job["paths"] == [str(tmp_path / "my images")]
     assert (job["cron"], job["every_seconds"], job["watch"]) == ("0 3 * * *", None, False)
     options = {"exclude": ["*.tmp"], "workers": 2, "batch_size": 0, "device": "cpu", "model": "moodex-lite0", "faces": None}
+    options["further_models"] = []
     assert job["options"] == {**options, "follow_symlinks": False}
     assert job["next_at"] > job["added_at"]
     listed = run_cli(home, "schedule", "list").stdout.decode()
