@@ -52,7 +52,7 @@ def add_in_order(store: Store, images: list[Added], order: random.Random) -> Sce
         first = paths[: order.randint(1, len(paths))]
         scene.store.commit(
             scene.run,
-            CommitBatch(predicted=(AnalyzedFileSet(image(one.name), one.predictions, tuple(scene.record_scan(*first))),)),
+            CommitBatch(predicted=(AnalyzedFileSet(image(one.name), {0: one.predictions}, tuple(scene.record_scan(*first))),)),
         )
         late += [(path, image(one.name).digest) for path in paths[len(first) :]]
     for path, digest in order.sample(late, len(late)):
