@@ -166,7 +166,7 @@ def test_hidden_folders_of_systems_are_reported_and_can_be_included(library: Lib
 
 def test_system_folders_are_listed_in_the_detailed_log(library: Library, caplog: pytest.LogCaptureFixture) -> None:
     write_images(library.folder / "@eaDir", 1)
-    with caplog.at_level("DEBUG"):
+    with caplog.at_level("DEBUG", logger="indexer.ingest.root_survey"):
         library.index()
     assert f"Passed over {str(library.folder / '@eaDir')!r} (system)." in caplog.messages
 
