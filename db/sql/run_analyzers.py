@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, false, insert, select
 
 from db.schema import FaceDetectorRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunModelRow, RunRow
 from db.sql.dialect import insert_missing, no_index
@@ -59,8 +59,13 @@ PREDICTED_BY = (
 
 
 def predicted_by_all(analyzers: Sequence[RunAnalyzer]) -> ColumnElement[bool]:
-    """Select the files of whose images all analyzers have predictions, of regions found with their face detectors."""
+    """Select the files of whose images all analyzers have predictions, of regions found with their face detectors.
+
+    Without analyzers, these are none.
+    """
     row = PredictionRow
+    if not analyzers:
+        return false()
     return and_(
         *(
             exists().where(

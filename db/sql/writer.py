@@ -99,10 +99,10 @@ class SqlWriter:
             connection.execute(delete(RunModelRow.table).where(RunModelRow.run_id == run_id))
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
-    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int | None, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         known: dict[bytes, KnownFile] = {}
         with connect_for_reading(self._engine) as connection:
-            analyzers = self._analyzers(connection, run_id)
+            analyzers = () if run_id is None else self._analyzers(connection, run_id)
             for some in [()] if names is None else ([FileRow.name.in_(chunk)] for chunk in chunks(names)):
                 for name, file_id, size, mtime, change, state, kind, why, predicted in connection.execute(
                     statements.files_in_folder(folder, analyzers, *some)

@@ -25,9 +25,6 @@ _MAX_PAIRS = 200
 _COMPARED_FOLDERS = 10
 """Folders of a root whose files are compared, spread over all of them."""
 
-_NO_RUN = 0
-"""The id of no run."""
-
 
 def follow_moved_roots(store: Store, source: ImageSource, roots: Roots, progress: Progress) -> int:
     """Give the paths of new roots to missing ones of which at least half of the files are there; return the number of files.
@@ -74,7 +71,7 @@ def _is_there(store: Store, source: ImageSource, folders: Sequence[bytes], old: 
     files = there = 0
     for folder in folders[:: 1 + len(folders) // _COMPARED_FOLDERS]:
         place = os.path.join(new, path_below(folder, old) or b"")
-        for name, file in store.known_files(folder, _NO_RUN).items():
+        for name, file in store.known_files(folder, None).items():
             if file.state is not FileState.GONE:
                 files += 1
                 there += _has_stamp(os.path.join(place, name), file.stamp, source)

@@ -133,8 +133,11 @@ class StoreWriter(Protocol):
     def forget_run(self, run_id: int) -> None:
         """Delete a run that changed nothing."""
 
-    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
-        """Return the known files directly in a folder, by name; with `names`, only those of these names."""
+    def known_files(self, folder: bytes, run_id: int | None, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
+        """Return the known files directly in a folder, by name; with `names`, only those of these names.
+
+        Without a run, none of them counts as predicted.
+        """
 
     def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
         """Return the folders at or below some roots that have known files, sorted."""

@@ -52,6 +52,12 @@ def test_a_failed_file_has_a_reason_and_is_not_found(scene: Scene) -> None:
     assert (stored.state, stored.stamp, stored.failure) == (FileState.FAILED, OTHER_STAMP, Failure("damaged", "it is empty"))
 
 
+def test_without_a_run_no_known_file_counts_as_predicted(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    assert scene.store.known_files(b"/a", scene.run)[b"1.png"].predicted
+    assert not scene.store.known_files(b"/a", None)[b"1.png"].predicted
+
+
 def test_an_image_file_has_the_stamp_of_its_image_until_the_file_changes(scene: Scene) -> None:
     assert scene.store.image_files_at([b"/a/1.png"])[b"/a/1.png"] == []
     scene.add("one", b"/a/1.png")

@@ -380,7 +380,7 @@ def test_an_export_can_name_any_number_of_files(listed: tuple[Run, list[Path], P
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"schedule", "models"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"cluster", "schedule", "models"}))
 def test_the_help_of_a_command_has_examples_that_parse(moodex: Run, command: str) -> None:
     text = moodex(command, "--help").stdout.decode()
     assert "Examples:" in text

@@ -69,10 +69,14 @@ class MemoryStore(MemoryReader):
     def forget_run(self, run_id: int) -> None:
         del self._runs[run_id]
 
-    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int | None, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
-                file.id, file.stamp, file.state, file.failure, not self.unpredicted(file.digest or b"", run_id)
+                file.id,
+                file.stamp,
+                file.state,
+                file.failure,
+                run_id is not None and not self.unpredicted(file.digest or b"", run_id),
             )
             for path, file in self._files.items()
             if os.path.dirname(path) == folder and (names is None or os.path.basename(path) in names)
