@@ -116,7 +116,7 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
     Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device, an engine or a
     precision, the model is loaded before this function returns: its errors then come before a run changes anything, and even if
-    there is nothing to analyze. So does the error for a model that needs torch where it is not installed.
+    there is nothing to analyze. The error for a model that needs torch, where that is not installed, always comes then.
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.

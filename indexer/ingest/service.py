@@ -37,8 +37,7 @@ def index(
     """Index folders and files, then update the vector index. During a run, other processes can only label and hide images.
 
     Folders that are indexed but missing are reported, and keep their entries unless the request prunes them. `record_idle` is
-    whether a run that finds nothing to do is recorded. The further models of the
-    request analyze the images in the same pass.
+    whether a run that finds nothing to do is recorded. The further models of the request analyze the images in the same pass.
 
     Raises UsageError for a path that does not exist or a model that is named twice, WriterBusy, ModelUnavailable,
     DeviceUnavailable, MissingExtra, StoreDamaged and Interrupted; committed batches stay.
