@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
-from db.vectors.clustering import cluster
 from db.vectors.layout import Layout, by_emotion
 from db.vectors.numpy_index import best_of_many, padded
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
@@ -63,7 +62,11 @@ class FaissVectors:
         """Index at least one row, with clusters if there are many, around the centers of `like` if they fit."""
         rows = by_emotion(rows)
         earlier = None if like is None else like.clusters
-        clusters = cluster(rows.vectors, earlier, tuning) if len(rows.ids) >= tuning.clustered_min_rows else None
+        clusters = None
+        if len(rows.ids) >= tuning.clustered_min_rows:
+            from db.vectors.clustering import cluster  # a search for which a segment is enough needs none
+
+            clusters = cluster(rows.vectors, earlier, tuning)
         return cls(Layout.of(rows), rows.vectors, clusters, tuning)
 
     def __len__(self) -> int:

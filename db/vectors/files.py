@@ -21,14 +21,12 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
-from db.vectors.clustering import cluster
 from db.vectors.clusters import Clusters, SearchEffort
 from db.vectors.codes import Shard
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.layout import in_portions
 from db.vectors.numpy_index import NumpyVectors
 from db.vectors.row_file import StoredVectors, open_rows, write_rows
-from db.vectors.sorting import RowSorter
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.domain.models import APPEARANCE
 from indexer.ports.vectors import Generation, Segment, VectorRows
@@ -85,6 +83,8 @@ class FaissFiles:
         self, card: ModelCard, kept: Sequence[Segment], portions: Iterable[VectorRows], generation: Generation
     ) -> dict[str, Any]:
         """Write the files of a new segment; return its facts for the manifest."""
+        from db.vectors.sorting import RowSorter  # a search writes no segment
+
         first_id = kept[-1].generation.last_id + 1 if kept else 1
         name = f"{card.key}.{first_id}-{generation.last_id}-{generation.token}"
         parts: dict[int, tuple[int, int]] = {}
@@ -104,6 +104,8 @@ class FaissFiles:
 
     def _write_clusters(self, card: ModelCard, kept: Sequence[Segment], name: str, count: int) -> dict[str, Any]:
         """Cluster the rows of a new segment around the centers of the largest of the others if they fit; return the facts."""
+        from db.vectors.clustering import cluster  # a search clusters nothing
+
         largest = max((one.vectors for one in kept if isinstance(one.vectors, FaissVectors)), key=len, default=None)
 
         def write(number: int, index: Any) -> Callable[[], Any]:
