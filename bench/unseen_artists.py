@@ -31,7 +31,7 @@ from bench.describe import describe  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import same_character  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
-from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside  # noqa: E402
+from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside, weights  # noqa: E402
 from indexer.domain.models import APPEARANCE, NEARLY_EQUAL_IN_SPACES, ModelCard  # noqa: E402
 from models import zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
@@ -154,8 +154,9 @@ def beside_look_alikes(images: Sequence[Judged], scorer: EmbeddingScorer) -> lis
     similarity[vectors @ vectors.T / 2 >= NEARLY_EQUAL_IN_SPACES] = -1
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :MOST_LOOK_ALIKES]
     owners, columns = np.nonzero(np.take_along_axis(similarity, nearest, axis=1) >= LEAST_SIMILARITY)
+    look_alikes = nearest[owners, columns]
     logits = scorer.logits(vectors.astype(np.float16))
-    beside = read_beside(logits, logits[nearest[owners, columns]], owners, scorer.mean_logits)
+    beside = read_beside(logits, logits[look_alikes], weights(similarity[owners, look_alikes]), owners, scorer.mean_logits)
     return [Compared(image, probabilities) for image, probabilities in zip(images, beside, strict=True)]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from db.vectors.sync import open_index, sync_index
-from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside
+from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside, weights
 from indexer.domain.models import APPEARANCE, NEARLY_EQUAL_IN_SPACES
 from indexer.domain.predictions import NEVER_COMPARED
 from indexer.ports.progress import slow_task
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.models import StoredModel
-    from indexer.domain.types import Ids
+    from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.progress import Progress
     from indexer.ports.store import Store
     from indexer.ports.teaching import Scorer
@@ -92,11 +92,16 @@ class _NewIds:
 
 
 class _Group(NamedTuple):
-    """The look-alikes of a batch: `rows` are numbers of rows of `found`; `owners` those of the batch; both int64, (M,)."""
+    """The look-alikes of a batch.
+
+    - `rows`: numbers of rows of `found`; `owners`: numbers of rows of the batch; both int64, (M,).
+    - `similarities`: cosine similarities of the appearances, float32, (M,).
+    """
 
     found: ComparedRows
     rows: Ids
     owners: Ids
+    similarities: Floats
 
 
 @dataclass(slots=True)
@@ -140,7 +145,8 @@ class _Pass:
         logits = self.scorer.logits(np.concatenate([batch.vectors, group.found.vectors]))
         own, others = logits[: len(batch.ids)], logits[len(batch.ids) :][group.rows]
         is_sound = np.asarray(np.isfinite(own).all(axis=1))
-        probabilities = read_beside(np.where(is_sound[:, None], own, 0), others, group.owners, self.scorer.mean_logits)
+        counted = weights(group.similarities)
+        probabilities = read_beside(np.where(is_sound[:, None], own, 0), others, counted, group.owners, self.scorer.mean_logits)
         is_alone = np.bincount(group.owners, minlength=len(batch.ids)) == 0
         differs = np.abs(probabilities - batch.probabilities).max(axis=1) > _LEAST_CHANGE
         # A new prediction without look-alikes stays as the classifier made it.
@@ -160,7 +166,7 @@ class _Pass:
 
     def _look_alikes(self, batch: ComparedRows) -> _Group:
         """Return the look-alikes of each prediction of a batch, at most `MOST_LOOK_ALIKES`, the most similar first."""
-        queries = batch.vectors[:, self.model.card.space_slice(APPEARANCE)].astype(np.float32)
+        queries = self._appearances(batch.vectors)
         left = np.flatnonzero(np.isfinite(queries).all(axis=1))
         groups: list[_Group] = []
         for fetched in _FETCHED:
@@ -170,7 +176,7 @@ class _Pass:
             complete = (np.bincount(chosen.owners, minlength=len(batch.ids))[left] == MOST_LOOK_ALIKES) | ~near[:, -1]
             final = complete | (fetched == _FETCHED[-1])
             kept = np.isin(chosen.owners, left[final])
-            groups.append(_Group(chosen.found, chosen.rows[kept], chosen.owners[kept]))
+            groups.append(_Group(chosen.found, chosen.rows[kept], chosen.owners[kept], chosen.similarities[kept]))
             left = left[~final]
             if not len(left):
                 break
@@ -184,7 +190,7 @@ class _Pass:
         """
         found = self.store.compared_rows(self.model.id, np.unique(ids[near]).tolist())
         if not len(found.ids):
-            return _Group(found, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+            return _Group(found, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
         position = np.searchsorted(found.ids, ids).clip(max=len(found.ids) - 1)
         valid = near & (found.ids[position] == ids) & (found.images[position] != batch.images[rows][:, None])
         query, column = np.nonzero(valid)
@@ -194,7 +200,14 @@ class _Pass:
         valid[query, column] = similar / 2 < NEARLY_EQUAL_IN_SPACES
         valid &= np.cumsum(valid, axis=1) <= MOST_LOOK_ALIKES
         query, column = np.nonzero(valid)
-        return _Group(found, position[query, column], rows[query])
+        neighbor, owner = position[query, column], rows[query]
+        # Those of the index may come from codes.
+        similarities = np.einsum("ij,ij->i", self._appearances(batch.vectors[owner]), self._appearances(found.vectors[neighbor]))
+        return _Group(found, neighbor, owner, similarities)
+
+    def _appearances(self, vectors: Halves) -> Floats:
+        appearances: Floats = vectors[:, self.model.card.space_slice(APPEARANCE)].astype(np.float32)
+        return appearances
 
 
 def _rows(found: ComparedRows, chosen: npt.NDArray[np.bool_]) -> ComparedRows:
@@ -210,4 +223,5 @@ def _joined(groups: Sequence[_Group]) -> _Group:
         ComparedRows(*(np.concatenate(columns) for columns in zip(*(group.found for group in groups), strict=True))),
         np.concatenate([first + group.rows for first, group in zip(first_rows, groups, strict=False)]),
         np.concatenate([group.owners for group in groups]),
+        np.concatenate([group.similarities for group in groups]),
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from indexer.analysis import look_alikes
 from indexer.domain.errors import Interrupted
-from indexer.domain.look_alikes import PRIOR_FACES, SHARPENING, read_beside
+from indexer.domain.look_alikes import LEAST_SIMILARITY, PRIOR_FACES, SHARPENING, SPREAD, read_beside, weights
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.queries import SearchRequest
 from indexer.ingest import service as ingest_service
@@ -38,13 +38,17 @@ FILES = {
 ALONE = {b"/images/alone.png": encoded(draw_character(77, 0))}
 
 
+Arrays = tuple[np.ndarray[Any, Any], ...]
+
+
 @st.composite
-def groups(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return logits of faces, logits of their look-alikes, the face that each belongs to, and mean logits."""
+def groups(draw: st.DrawFn) -> Arrays:
+    """Return logits of faces, logits of their look-alikes, their weights, the face that each belongs to, and mean logits."""
     faces, others, labels = draw(st.integers(1, 5)), draw(st.integers(0, 12)), draw(st.integers(2, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**16)))
     logits, theirs, mean = (random.normal(0, 3, (count, labels)).astype(np.float32) for count in (faces, others, 1))
-    return logits, theirs, random.integers(0, faces, others), mean[0]
+    counted = random.uniform(0.1, 1, others).astype(np.float32)
+    return logits, theirs, counted, random.integers(0, faces, others), mean[0]
 
 
 def softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -54,26 +58,28 @@ def softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @given(groups())
 @examples(60)
-def test_a_face_is_read_relative_to_its_group(case: Any) -> None:
-    logits, others, owners, mean = case
-    read = read_beside(logits, others, owners, mean)
+def test_a_face_is_read_relative_to_its_group(case: Arrays) -> None:
+    logits, others, counted, owners, mean = case
+    read = read_beside(logits, others, counted, owners, mean)
     assert read.dtype == np.float32
     for row, own in enumerate(logits):
-        group = [own, *others[owners == row]]
-        relative = own - np.sum(np.array(group) - mean, axis=0) / (len(group) + PRIOR_FACES)
-        sharper = (1 + SHARPENING * (len(group) - 1) / (len(group) + PRIOR_FACES)) * relative
+        own_others = owners == row
+        group, weight = [own, *others[own_others]], [1, *counted[own_others]]
+        total = sum(weight) + PRIOR_FACES
+        relative = own - np.average(np.array(group) - mean, axis=0, weights=weight) * sum(weight) / total
+        sharper = (1 + SHARPENING * (sum(weight) - 1) / total) * relative
         expected = own if len(group) == 1 else sharper
         np.testing.assert_allclose(read[row], softmax(expected.astype(np.float64)), atol=1e-6)
 
 
 @given(groups(), st.floats(-5, 5))
 @examples(30)
-def test_offsets_of_logits_and_the_order_of_look_alikes_change_nothing(case: Any, offset: float) -> None:
-    logits, others, owners, mean = case
-    read = read_beside(logits, others, owners, mean)
+def test_offsets_of_logits_and_the_order_of_look_alikes_change_nothing(case: Arrays, offset: float) -> None:
+    logits, others, counted, owners, mean = case
+    read = read_beside(logits, others, counted, owners, mean)
     order = np.random.default_rng(0).permutation(len(owners))
-    shifted = read_beside(logits, others[order] + np.float32(offset), owners[order], mean + np.float32(offset))
-    np.testing.assert_allclose(shifted, read, atol=1e-5)
+    moved, offset_mean = others[order] + np.float32(offset), mean + np.float32(offset)
+    np.testing.assert_allclose(read_beside(logits, moved, counted[order], owners[order], offset_mean), read, atol=1e-5)
 
 
 def test_a_bias_that_all_look_alikes_share_shrinks() -> None:
@@ -81,7 +87,20 @@ def test_a_bias_that_all_look_alikes_share_shrinks() -> None:
     expressions = np.array([[-1.0, 1.0], *[[1.0, -1.0], [-1.0, 1.0]] * 5], dtype=np.float32)
     face, others = (expressions + bias)[:1], (expressions + bias)[1:]
     assert softmax(face)[0].argmax() == 0
-    assert read_beside(face, others, np.zeros(10, dtype=np.int64), mean)[0].argmax() == 1
+    assert read_beside(face, others, np.ones(10, dtype=np.float32), np.zeros(10, dtype=np.int64), mean)[0].argmax() == 1
+
+
+def test_the_more_similar_a_look_alike_the_more_it_counts() -> None:
+    counted = weights(np.array([1.0, 0.9, 0.8, LEAST_SIMILARITY], dtype=np.float32))
+    assert counted[0] == 1 and (np.diff(counted) < 0).all() and counted[-1] < 0.1
+    face, other, mean = (
+        np.array([[1.0, 0.0]], dtype=np.float32),
+        np.array([[3.0, 0.0]], dtype=np.float32),
+        np.zeros(2, np.float32),
+    )
+    owners = np.zeros(1, dtype=np.int64)
+    read = [float(read_beside(face, other, counted[n : n + 1], owners, mean)[0, 0]) for n in range(4)]
+    assert read == sorted(read) and len(set(read)) == 4
 
 
 def open_memory(tmp_path: Path, files: dict[bytes, bytes], **settings: object) -> Library:
@@ -138,11 +157,13 @@ def _read_by_hand(store: MemoryStore) -> dict[bytes, list[float]]:
     whole = rows.vectors.astype(np.float32)
     result = {}
     for row, (number, look) in enumerate(zip(rows.ids.tolist(), looks, strict=True)):
-        near = [other for other in np.argsort(-looks @ look) if other != row and looks[other] @ look >= 0.6]
+        near = [other for other in np.argsort(-looks @ look) if other != row and looks[other] @ look >= 0.65]
         near = [other for other in near if whole[other] @ whole[row] / 2 < 0.965][:16]
-        total = len(near) + 3
-        relative = logits[row] - (logits[[row, *near]] - mean).sum(axis=0) / total
-        read = (1 + SHARPENING * len(near) / total) * relative if near else logits[row]
+        weight = np.exp((looks[near] @ look - 1) / SPREAD)
+        total = weight.sum() + 1 + PRIOR_FACES
+        sums = logits[row] - mean + weight @ (logits[near] - mean)
+        relative = logits[row] - sums / total
+        read = (1 + SHARPENING * weight.sum() / total) * relative if near else logits[row]
         (hit,) = store.hits(1, [number], HitFilter())[number]
         result[hit.path] = softmax(read).tolist()
     return result
