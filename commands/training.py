@@ -28,6 +28,10 @@ Architecture = Annotated[
     str | None, typer.Option("--architecture", help="Network with its modifiers: resnet50, googlenet+plain+dropout.")
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="Start from imagenet, none, a checkpoint or a .pth file.")]
+Teachers = Annotated[
+    list[str] | None,
+    typer.Option("--teacher", help="Also learn from the outputs of this model. Repeatable."),
+]
 Size = Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the images.")]
 ImagesPerEpoch = Annotated[
@@ -57,6 +61,7 @@ def train(
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe: a name of docs/guides/train.md, or a .toml file.")] = "default",
     architecture: Architecture = None,
     weights: Weights = None,
+    teachers: Teachers = None,
     size: Size = None,
     epochs: Epochs = None,
     images_per_epoch: ImagesPerEpoch = None,
@@ -100,6 +105,7 @@ def train(
     overrides = RecipeOverrides(
         architecture=architecture,
         weights=weights,
+        teachers=tuple(teachers) if teachers else None,
         size=size,
         epochs=epochs,
         pictures_per_epoch=images_per_epoch,

@@ -23,6 +23,7 @@ from models.inference.device import tune_malloc
 from models.progress_bar import bar
 from models.training.appearance_fit import fit_appearance
 from models.training.augment import Augment
+from models.training.distillation import Teachers, distance
 from models.training.optimizer import build_optimizer, set_learning_rates, train_mode, update_ema
 from models.training.sampling import batches, steps_per_epoch
 from models.training.training_state import TrainingState, load_state, save_state
@@ -78,17 +79,19 @@ def fit(
     recipe: Recipe,
     device: torch.device,
     hooks: Hooks | None = None,
+    teachers: Teachers | None = None,
 ) -> Fitted:
     """Train a network, in place.
 
     - `images`: the training part. `validation`: the images that are measured after each epoch; None measures nothing.
     - `recipe`: the parameters. Its `architecture` must be that of the network.
     - `device`: where the network is trained.
+    - `teachers`: networks on the same device whose outputs the network learns, too.
 
     The same seed, data and machine give the same weights, also after interruptions. Shows a progress bar on stderr if that is a
     terminal. Raises DeviceUnavailable if the device has too little memory for one image, and what `hooks.check_stop` raises.
     """
-    return _TrainingLoop(network, images, validation, recipe, device, hooks or Hooks()).run()
+    return _TrainingLoop(network, images, validation, recipe, device, hooks or Hooks(), teachers).run()
 
 
 class _TrainingLoop:
@@ -100,10 +103,12 @@ class _TrainingLoop:
         recipe: Recipe,
         device: torch.device,
         hooks: Hooks,
+        teachers: Teachers | None,
     ) -> None:
         tune_malloc()
         self._images, self._validation, self._recipe, self._device, self._hooks = images, validation, recipe, device, hooks
         self._kind = architecture(recipe.architecture)
+        self._teachers = teachers
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         self._training = TrainingState(network, build_optimizer(network, recipe), average)
@@ -212,6 +217,9 @@ class _TrainingLoop:
             if share < 1:
                 partner_loss = functional.cross_entropy(logits, partner_truth[part], label_smoothing=smoothing, reduction="sum")
                 loss = loss + (1 - share) * partner_loss
+            if self._teachers:
+                taught = self._recipe.teacher_share
+                loss = (1 - taught) * loss + taught * distance(logits, self._teachers.probabilities(x[part]))
             loss_sum += float(loss.detach())
             correct += int((logits.argmax(dim=1) == truth[part]).sum())
             loss = loss / len(x)

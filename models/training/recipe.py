@@ -31,6 +31,10 @@ class Recipe:
     - `weights`: initial weights: "imagenet", "none" (random), or a file.
     - `size`: side of the input in pixels.
 
+    Distillation (`models.training.distillation`):
+
+    - `teachers`: checkpoint files from which the network learns, too. `teacher_share`: their share of the loss.
+
     Length:
 
     - `epochs`: number of epochs. `pictures_per_epoch`: images in each; 0 takes the size of the data set.
@@ -64,6 +68,8 @@ class Recipe:
     architecture: str = "efficientnet_lite0"
     weights: str = "imagenet"
     size: int = 128
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.7
     epochs: int = 3
     pictures_per_epoch: int = 5000
     batch_size: int = 32
@@ -97,6 +103,7 @@ class Recipe:
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("size", 32, 512),
+    ("teacher_share", 0, 1),
     ("epochs", 1, 10_000),
     ("pictures_per_epoch", 0, 10_000_000),
     ("batch_size", 1, 4096),
@@ -130,6 +137,7 @@ class RecipeOverrides:
     architecture: str | None = None
     weights: str | None = None
     size: int | None = None
+    teachers: tuple[str, ...] | None = None
     epochs: int | None = None
     pictures_per_epoch: int | None = None
     batch_size: int | None = None
@@ -166,12 +174,15 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, object], source: str) ->
     Raises UsageError for an unknown field and for a value of the wrong type or out of range.
     """
     types = {field.name: type(field.default) for field in fields(Recipe)}
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
     for name, value in changes.items():
         if name not in types:
             raise UsageError(f"{source} sets {name!r}, which is not a field of a recipe. Fields are: {', '.join(types)}.")
         valid = isinstance(value, (int, float)) if types[name] is float else isinstance(value, types[name])
         if not valid or isinstance(value, bool):
             raise UsageError(f"{source} sets {name} to {value!r}; it must be of type {types[name].__name__}.")
+        if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
+            raise UsageError(f"{source} sets {name} to {list(value)!r}; it must be a list of names.")
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 

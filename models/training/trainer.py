@@ -30,6 +30,7 @@ from models.training.calibration import fit_temperature, fold_temperature
 from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_checks import inspect
 from models.training.dataset_readers import find_images
+from models.training.distillation import Teachers
 from models.training.initial_weights import IMAGENET, NO_WEIGHTS, initialize_network
 from models.training.loop import Hooks, fit
 from models.training.metrics import MIN_PROBABILITY, evaluate
@@ -129,6 +130,7 @@ def fit_and_save(
     watcher.data(inspect(images, division, options.work), {part: len(rows) for part, rows in parts.items()}, division.name)
     torch.manual_seed(recipe.seed)
     network = initialize_network(kind, recipe.weights, images.emotions, recipe.size)
+    teachers = Teachers.open(recipe.teachers, images.emotions, spec, device) if recipe.teachers else None
     parameters = sum(parameter.numel() for parameter in network.parameters())
     options.work.mkdir(parents=True, exist_ok=True)
     is_resumed = fingerprint_to_resume is not None
@@ -137,7 +139,7 @@ def fit_and_save(
     replace_file(options.work / "split.csv", lambda path: _write_split(images, division, path))
     with _report_epochs(options.work, is_resumed, watcher) as after_epoch:
         hooks = Hooks((state_path, fingerprint), after_epoch, check_stop)
-        fitted = fit(network, train_images, parts["validation"], recipe, device, hooks)
+        fitted = fit(network, train_images, parts["validation"], recipe, device, hooks, teachers)
     write_history(options.work / "history.csv", fitted.history)
 
     card = ModelCard(options.name, kind.name, "", images.emotions, spec, network.embedding_size, network.spaces)
@@ -263,7 +265,11 @@ def _about(
 ) -> dict[str, Any]:
     """Return the `about` of the card of a model that was trained on `images`."""
     weights = options.recipe.weights
-    recipe = {**asdict(options.recipe), "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name}
+    recipe = {
+        **asdict(options.recipe),
+        "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name,
+        "teachers": [Path(teacher).name for teacher in options.recipe.teachers],
+    }
     columns = ("artist", "licence", "credit", "url")
     return {
         "pictures": len(images),

@@ -23,8 +23,9 @@ from models.inference.classifier import TorchClassifier
 from models.training import trainer
 from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_readers import find_images
+from models.training.distillation import SHARPENING, Teachers, distance
 from models.training.initial_weights import initialize_network
-from models.training.loop import Hooks, fit
+from models.training.loop import Hooks, fit, predict
 from models.training.recipe import Recipe
 from models.training.requests import TrainOptions
 from models.training.sampling import batches, sampling_weights
@@ -147,6 +148,55 @@ def test_training_from_a_checkpoint_starts_with_its_weights(trained: Path) -> No
         initialize_network(architecture("efficientnet_lite1"), str(trained), ("happy", "sad"), 64)
 
 
+def test_a_network_learns_from_its_teachers(faces: Path) -> None:
+    teacher = architecture("baseline_cnn").build(2, 32).eval()
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.tensor([-3.0, 3.0]))  # everything is sad
+    images, sad = load(faces), {}
+    for share in (0.0, 1.0):
+        recipe = replace(QUICK_RECIPE, teacher_share=share, average=0.0)
+        torch.manual_seed(0)
+        network = architecture("baseline_cnn").build(2, 32)
+        fit(network, images, None, recipe, torch.device("cpu"), teachers=Teachers((teacher,)))
+        logits = predict(network.eval(), architecture("baseline_cnn"), images, torch.device("cpu"))
+        sad[share] = float(logits.softmax(dim=1)[:, 1].mean())
+    assert sad[0.0] < 0.7 and sad[1.0] > 0.9
+
+
+def test_the_card_names_the_teachers(faces: Path, tmp_path: Path) -> None:
+    teacher = train(options_for(faces, tmp_path, name="one", recipe=QUICK_RECIPE), InputDecoder(), RecordingWatcher()).path
+    recipe = replace(QUICK_RECIPE, teachers=(str(teacher),), epochs=1)
+    path = train(options_for(faces, tmp_path, name="two", recipe=recipe), InputDecoder(), RecordingWatcher()).path
+    recorded = checkpoint.load(path)[0].about["recipe"]
+    assert (recorded["teachers"], recorded["teacher_share"]) == (["one.safetensors"], 0.7)
+
+
+def test_teachers_predict_the_softmax_of_their_sharpened_mean_logits(faces: Path, tmp_path: Path) -> None:
+    paths = []
+    for seed in (1, 2):
+        recipe = replace(QUICK_RECIPE, seed=seed, epochs=1)
+        paths.append(train(options_for(faces, tmp_path, name=f"t{seed}", recipe=recipe), InputDecoder(), RecordingWatcher()).path)
+    device = torch.device("cpu")
+    classifiers = [TorchClassifier.open(path, "cpu") for path in paths]
+    spec = classifiers[0].card.input
+    images = load_images(find_images([faces]), spec, InputDecoder())
+    logarithms = [trainer.log_probabilities(classifier, images) for classifier in classifiers]
+    expected = torch.softmax(SHARPENING * torch.from_numpy(np.mean(logarithms, axis=0)), dim=1)
+    x = (torch.from_numpy(images.pixels[np.arange(len(images))]).permute(0, 3, 1, 2).float() - spec.mean) / spec.std
+    teachers = Teachers.open([str(path) for path in paths], ("happy", "sad"), spec, device)
+    probabilities = teachers.probabilities(x)
+    assert torch.allclose(probabilities, expected, atol=1e-4)
+    assert float(distance(probabilities.log(), probabilities)) == pytest.approx(0, abs=1e-4)
+    assert float(distance(torch.zeros(len(images), 2), probabilities)) == pytest.approx(
+        float((probabilities * (probabilities * 2).log()).sum()), rel=1e-4
+    )
+    with pytest.raises(ModelUnavailable, match="has the labels happy, sad; the images have angry, happy"):
+        Teachers.open([str(paths[0])], ("angry", "happy"), spec, device)
+    with pytest.raises(ModelUnavailable, match="reads images of 32 pixels"):
+        Teachers.open([str(paths[0])], ("happy", "sad"), replace(spec, size=64), device)
+
+
 def load(faces: Path, size: int = 32) -> LabeledImages:
     return load_images(find_images([faces]), InputSpec(size, 0, 255), InputDecoder())
 
@@ -246,8 +296,6 @@ def test_patience_stops_the_training_and_keeps_the_best_epoch(faces: Path) -> No
     assert scores.index(max(scores)) <= len(epochs) - 3
     best = architecture("baseline_cnn").build(2, 32)
     best.load_state_dict(done.state)
-    from models.training.loop import predict
-
     logits = predict(best.eval(), architecture("baseline_cnn"), images, torch.device("cpu"))
     assert float((logits.argmax(dim=1).numpy() == images.labels).mean()) == pytest.approx(max(scores), abs=1e-6)
 
@@ -291,6 +339,7 @@ def test_balance_draws_rare_images_more_often(faces: Path) -> None:
         (lambda o: replace(o, plan=SplitPlan("none", hold_out=("anna", "ben"))), UsageError, "fewer than two emotions"),
         (lambda o: replace(o, plan=SplitPlan("k-fold")), UsageError, "needs 5 trainings; moodex compare"),
         (lambda o: replace(o, recipe=replace(o.recipe, weights="missing.safetensors")), ModelUnavailable, "has no card"),
+        (lambda o: replace(o, recipe=replace(QUICK_RECIPE, teachers=("missing.safetensors",))), ModelUnavailable, "has no card"),
         (
             lambda o: replace(o, recipe=replace(o.recipe, architecture="efficientnet_lite2")),
             ModelUnavailable,

@@ -69,7 +69,14 @@ def test_command_line_fields_override_a_recipe() -> None:
     recipe = overrides.apply(Recipe(), "The command line")
     assert (recipe.epochs, recipe.mixup, recipe.schedule) == (5, 0.3, "constant")
     assert RecipeOverrides().apply(Recipe(), "The command line") == Recipe()
-    for assignment, sentence in (("epochs", "does not set a field"), ("epochs=many", "must be of type int")):
+    taught = RecipeOverrides(teachers=("a",), assignments=("teacher_share=0.5",)).apply(Recipe(), "The command line")
+    assert (taught.teachers, taught.teacher_share) == (("a",), 0.5)
+    assert RecipeOverrides(assignments=('teachers=["a", "b"]',)).apply(Recipe(), "The command line").teachers == ("a", "b")
+    for assignment, sentence in (
+        ("epochs", "does not set a field"),
+        ("epochs=many", "must be of type int"),
+        ("teachers=[1]", "must be a list of names"),
+    ):
         with pytest.raises(UsageError, match=sentence):
             RecipeOverrides(assignments=(assignment,)).apply(Recipe(), "The command line")
 
