@@ -112,6 +112,7 @@ class _TrainingLoop:
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         self._training = TrainingState(network, build_optimizer(network, recipe), average)
+        self._initial = {name: tensor.clone() for name, tensor in average.items()} if recipe.keep else {}
         self._steps = steps_per_epoch(images, recipe)
         self._precision = _precision(recipe.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
@@ -128,10 +129,20 @@ class _TrainingLoop:
             while len(training.history) < recipe.epochs and not self._out_of_patience():
                 self._epoch(progress)
         network = training.network
-        network.load_state_dict(training.best if recipe.patience and training.best else training.average)
+        network.load_state_dict(self._with_initial(training.best if recipe.patience and training.best else training.average))
         fit_appearance(network.eval(), self._images, self._kind, self._device, recipe.seed)
         state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         return Fitted(state, tuple(training.history))
+
+    def _with_initial(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean of the trained weights and the initial ones, which have the share `keep`. Counters stay as trained."""
+        keep = self._recipe.keep
+        return {
+            name: torch.lerp(tensor, self._initial[name].to(tensor.device), keep)
+            if keep and tensor.is_floating_point()
+            else tensor
+            for name, tensor in trained.items()
+        }
 
     def _epoch(self, progress: tqdm[None]) -> None:
         training, number = self._training, len(self._training.history)

@@ -58,6 +58,8 @@ class Recipe:
     - `strength`: that of the style augmentation; see `models.training.augment.Augment`.
     - `balance`: 0 draws images as often as they occur, 1 draws emotions and sets equally often.
     - `average`: share of all steps over which the weights are averaged exponentially; 0 switches the average off.
+    - `keep`: share of the initial weights in the result. A network that was trained further is often more right about unseen data
+      if it keeps a part of them (Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
 
     Measurement and computation:
 
@@ -88,6 +90,7 @@ class Recipe:
     strength: float = 1.0
     balance: float = 0.5
     average: float = 0.1
+    keep: float = 0.0
     views: int = 1
     precision: str = "auto"
     seed: int = 0
@@ -121,6 +124,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("strength", 0, 2),
     ("balance", 0, 1),
     ("average", 0, 1),
+    ("keep", 0, 1),
     ("views", 1, 6),
     ("seed", 0, 2**31),
 )

@@ -164,6 +164,16 @@ def test_a_network_learns_from_its_teachers(faces: Path) -> None:
     assert sad[0.0] < 0.7 and sad[1.0] > 0.9
 
 
+def test_a_network_keeps_a_part_of_its_initial_weights(faces: Path) -> None:
+    torch.manual_seed(0)
+    initial = architecture("baseline_cnn").build(2, 32).state_dict()
+    trained, mixed, kept = (fitted(faces, keep=share) for share in (0.0, 0.25, 1.0))
+    for name, tensor in initial.items():
+        assert torch.equal(kept[name], tensor)
+        assert torch.allclose(mixed[name], 0.75 * trained[name] + 0.25 * tensor, atol=1e-6)
+    assert not same_weights(trained, kept)
+
+
 def test_the_card_names_the_teachers(faces: Path, tmp_path: Path) -> None:
     teacher = train(options_for(faces, tmp_path, name="one", recipe=QUICK_RECIPE), InputDecoder(), RecordingWatcher()).path
     recipe = replace(QUICK_RECIPE, teachers=(str(teacher),), epochs=1)
