@@ -104,7 +104,7 @@ def _facts(card: ModelCard) -> list[str]:
         f"Weights (BLAKE3): `{card.weights_digest}`",
     ]
     if "recipe" in about:
-        facts.append("Recipe: " + ", ".join(f"{name} {value}" for name, value in about["recipe"].items()))
+        facts.append("Recipe: " + ", ".join(f"{name} {_plain(value)}" for name, value in about["recipe"].items()))
     if "faces" in about:
         facts.append(
             "Trained on whole images"
@@ -141,3 +141,8 @@ def _data(about: Mapping[str, Any]) -> list[str]:
 
 def _list(items: Iterable[str]) -> list[str]:
     return [f"- {item}" for item in items]
+
+
+def _plain(value: object) -> str:
+    """Return a value of a recipe as text."""
+    return (" and ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)

@@ -15,17 +15,17 @@ from models.model_card import read_card
 from models.training.model_card_markdown import markdown
 
 GOLDEN = {
-    "happy": 0.035,
-    "sad": 0.0387,
-    "angry": 0.0309,
-    "surprise": 0.0292,
-    "fear": 0.0354,
-    "disgust": 0.0335,
-    "neutral": 0.0259,
-    "crying": 0.0405,
-    "embarrassed": 0.0291,
-    "pleased": 0.0371,
-    "none": 0.6646,
+    "happy": 0.0212,
+    "sad": 0.0259,
+    "angry": 0.0236,
+    "surprise": 0.0222,
+    "fear": 0.0261,
+    "disgust": 0.0214,
+    "neutral": 0.023,
+    "crying": 0.0345,
+    "embarrassed": 0.0223,
+    "pleased": 0.0248,
+    "none": 0.7551,
 }
 
 
