@@ -1,4 +1,4 @@
-"""SELECTs that every search executes: for SQLite, compiled once and executed by the driver.
+"""SELECTs that every search or every file executes: for SQLite, compiled once and executed by the driver.
 
 SQLAlchemy spends more time on executing such a statement, even a compiled one, than SQLite on answering it. Beside the way to a
 server that time is small: there, SQLAlchemy executes them.
@@ -35,7 +35,7 @@ class _Compiled(NamedTuple):
 
 
 def fetch(
-    connection: Connection, statement: Select[*tuple[Any, ...]], ids: Sequence[int] = (), **values: int
+    connection: Connection, statement: Select[*tuple[Any, ...]], ids: Sequence[int] = (), **values: int | bytes
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement. `ids` are the values of its parameter `ids`, `values` those of its other parameters.
 
@@ -63,6 +63,7 @@ def _compiled(statement: Select[*tuple[Any, ...]], id_count: int, parameters: tu
     values = {
         name: expanded.processors[name](value) if name in expanded.processors else value
         for name, value in expanded.parameters.items()
+        if name not in parameters
     }
     types = [column.type.dialect_impl(_DIALECT) for column in statement.selected_columns]
     return _Compiled(
