@@ -4,9 +4,10 @@
 
 HEADS is a folder of drawn heads (PNG). The script makes a folder of mixed images (bench/corpus.py) and decodes each file to RGB
 with every library, one after the other, three times, in one thread. Of JPEG files it also decodes the scaled size that indexing
-asks for, and resizes that to the input of the classifier, for which an image must be one of Pillow. The figures are the medians,
-over the files of a format, of the fastest of the three times, and the largest difference to Pillow's pixels. Needs simplejpeg,
-imagecodecs, opencv-python-headless and pyvips[binary] beside moodex; libraries that are not installed are left out.
+asks for, and resizes that to the input of the classifier, which takes an image of Pillow: one with a copy of the pixels, or one
+that reads those of the decoder in place. The figures are the medians, over the files of a format, of the fastest of the three
+times, and the largest difference to Pillow's pixels. Needs simplejpeg, imagecodecs, opencv-python-headless and pyvips[binary]
+beside moodex; libraries that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -52,19 +53,29 @@ def pillow_for_input(data: bytes) -> Pixels:
     """Decode as indexing does, with the resizing to the classifier's input."""
     with Image.open(io.BytesIO(data)) as image:
         _shrink(image)
-        return np.asarray(_input(image.convert("RGB")))
+        return np.asarray(_input(image))
 
 
 def simplejpeg_for_input(data: bytes) -> Pixels:
     return np.asarray(_input(Image.fromarray(simplejpeg(data, True))))
 
 
-def simplejpeg(data: bytes, scaled: bool = False) -> Pixels:
+def simplejpeg_in_place(data: bytes) -> Pixels:
+    """Resize the pixels of the decoder without a copy: with a fourth byte for each, as Pillow has them in memory.
+
+    Pillow reads arrays of such images in place only in a few modes; CMYK is the one whose channels are resized each alone.
+    """
+    pixels = simplejpeg(data, True, "RGBX")
+    height, width = pixels.shape[:2]
+    return np.asarray(_input(Image.frombuffer("CMYK", (width, height), pixels.data, "raw", "CMYK", 0, 1)))[..., :3]
+
+
+def simplejpeg(data: bytes, scaled: bool = False, channels: str = "RGB") -> Pixels:
     package = import_module("simplejpeg")
     if not scaled:
         return np.asarray(package.decode_jpeg(data))
     width, height = _scaled_size(data)
-    return np.asarray(package.decode_jpeg(data, min_height=height, min_width=width, min_factor=1))
+    return np.asarray(package.decode_jpeg(data, channels, min_height=height, min_width=width, min_factor=1))
 
 
 def imagecodecs(name: str) -> Method:
@@ -89,7 +100,11 @@ def vips(data: bytes) -> Pixels:
 METHODS: dict[str, dict[str, Method]] = {
     "jpg": {"Pillow": pillow, "simplejpeg": simplejpeg, "imagecodecs": imagecodecs("jpeg8"), "OpenCV": opencv, "pyvips": vips},
     "jpg, scaled": {"Pillow": lambda data: pillow(data, True), "simplejpeg": lambda data: simplejpeg(data, True)},
-    "jpg, to the input": {"Pillow": pillow_for_input, "simplejpeg": simplejpeg_for_input},
+    "jpg, to the input": {
+        "Pillow": pillow_for_input,
+        "simplejpeg, copied": simplejpeg_for_input,
+        "simplejpeg, in place": simplejpeg_in_place,
+    },
     "png": {
         "Pillow": pillow,
         "imagecodecs, spng": imagecodecs("spng"),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from db.postgres.engine import READING, open_engine
 from db.postgres.errors import translate_postgres_errors
 from db.sql.model_rows import card_from_row
-from db.sql.read_statements import models
+from db.sql.read_statements import MODELS
 from db.sqlite.check import COUNT_QUERIES, TABLES
 from db.sqlite.check_values import broken_embeddings, broken_predictions
 from indexer.domain.errors import UsageError
@@ -145,7 +145,7 @@ class _Streamed:
 
 def _cards(connection: Connection) -> dict[int, ModelCard]:
     """Return the cards of the models with predictions, by id."""
-    return {row.id: card_from_row(row._asdict()) for row in connection.execute(models()) if row.used}
+    return {row.id: card_from_row(row._asdict()) for row in connection.execute(MODELS) if row.used}
 
 
 def _count(connection: Connection, query: str, **values: object) -> int:

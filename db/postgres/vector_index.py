@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.postgres.errors import sqlstate_of, translate_postgres_errors
-from db.vectors.numpy_index import best_of_many, padded
+from db.vectors.numpy_index import best_of_many, by_similarity, padded
 from indexer.domain.errors import MoodexError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Row
 
-    from indexer.domain.types import Floats, Halves, Ids
+    from indexer.domain.types import Doubles, Floats, Halves, Ids
     from indexer.ports.vectors import VectorFilter
 
 MIN_INDEXED_ROWS = 5_000
@@ -56,7 +56,7 @@ class PostgresVectorIndex:
     def __len__(self) -> int:
         return self.rows
 
-    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         with self._begin() as connection:
             if not within.exact and within.ids is None and k <= _MOST_CANDIDATES // 2:
                 _choose_candidates(connection, k)
@@ -71,13 +71,13 @@ class PostgresVectorIndex:
             return padded(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32), k)
         with self._begin() as connection:
             if self.rows <= _COMPARED_AT_ONCE_ROWS:
-                ids, vectors = self._all(connection)
+                ids, vectors = self._all(connection, queries.shape[1])
                 rows, similarities = best_of_many(vectors, queries, k)
                 return padded(ids[rows], similarities, k)
             _choose_candidates(connection, k)
             return self._nearest_of_each(connection, queries, k)
 
-    def _nearest(self, connection: Connection, query: Floats, k: int, within: VectorFilter, distance: str) -> tuple[Ids, Floats]:
+    def _nearest(self, connection: Connection, query: Floats, k: int, within: VectorFilter, distance: str) -> tuple[Ids, Doubles]:
         conditions, values = ["score >= :least"], {"query": _literal(query), "least": np.float32(within.min_score).item(), "k": k}
         if within.emotions is not None:
             conditions.append("emotion = ANY(CAST(:emotions AS smallint[]))")
@@ -86,12 +86,9 @@ class PostgresVectorIndex:
             conditions.append("id = ANY(CAST(:ids AS bigint[]))")
             values["ids"] = within.ids.tolist()
         # Only constants and the name of the table are put into the statement.
-        statement = f"SELECT id, {distance} AS distance FROM {self.name} WHERE {' AND '.join(conditions)}"  # noqa: S608
-        found = connection.execute(text(f"{statement} ORDER BY distance LIMIT :k"), values).all()
-        ids = np.array([row.id for row in found], dtype=np.int64)
-        similarities = -np.array([row.distance for row in found], dtype=np.float32)
-        best = np.lexsort((ids, -similarities))
-        return ids[best], similarities[best]
+        nearest = f"SELECT id, vector FROM {self.name} WHERE {' AND '.join(conditions)} ORDER BY {distance} LIMIT :k"  # noqa: S608
+        statement = f"SELECT id, halfvec_send(vector) FROM ({nearest}) AS nearest ORDER BY id"  # noqa: S608
+        return by_similarity(*_ids_and_vectors(connection.execute(text(statement), values).all(), len(query)), query)
 
     def _nearest_of_each(self, connection: Connection, queries: Floats, k: int) -> tuple[Ids, Floats]:
         statement = text(
@@ -108,12 +105,9 @@ class PostgresVectorIndex:
             filled[row] += 1
         return ids, similarities
 
-    def _all(self, connection: Connection) -> tuple[Ids, Halves]:
+    def _all(self, connection: Connection, size: int) -> tuple[Ids, Halves]:
         statement = f"SELECT id, halfvec_send(vector) FROM {self.name} ORDER BY id"  # noqa: S608  # its name is made here
-        found = connection.exec_driver_sql(statement).all()
-        # Two numbers of 16 bits, the size and one that is not used, precede the vector.
-        vectors: Any = np.frombuffer(b"".join(row[1] for row in found), dtype=">f2").reshape(len(found), -1)[:, 2:]
-        return np.array([row[0] for row in found], dtype=np.int64), vectors.astype(np.float16)
+        return _ids_and_vectors(connection.exec_driver_sql(statement).all(), size)
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
@@ -125,6 +119,13 @@ class PostgresVectorIndex:
                 raise MoodexError("The vector index was replaced by another process; run the same command again.") from error
             with translate_postgres_errors(self.place):
                 raise
+
+
+def _ids_and_vectors(found: Sequence[Row[int, bytes]], size: int) -> tuple[Ids, Halves]:
+    """Return ids, int64, (n,), and vectors as `halfvec_send` writes them, float16, (n, `size`)."""
+    # Two numbers of 16 bits, the size and one that is not used, precede a vector.
+    packed: Any = np.frombuffer(b"".join(vector for _, vector in found), dtype=">f2").reshape(len(found), 2 + size)
+    return np.array([row_id for row_id, _ in found], dtype=np.int64), packed[:, 2:].astype(np.float16)
 
 
 def _choose_candidates(connection: Connection, k: int) -> None:

@@ -235,7 +235,7 @@ class SqlHitReader:
 
     def user_emotions(self) -> tuple[str, ...]:
         with self._connect() as connection:
-            return tuple(connection.execute(statements.USER_EMOTIONS).scalars())
+            return tuple(emotion for (emotion,) in fetch(connection, statements.USER_EMOTIONS))
 
     def _wanted(self, labels: list[str], chosen: HitFilter) -> list[str]:
         """Return the emotions of a filter that predictions of a model with these labels can have."""

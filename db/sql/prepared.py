@@ -1,4 +1,4 @@
-"""SELECTs that every search executes: for SQLite, compiled once and executed by the driver.
+"""SELECTs that every search or every file executes: for SQLite, compiled once and executed by the driver.
 
 SQLAlchemy spends more time on executing such a statement, even a compiled one, than SQLite on answering it. Beside the way to a
 server that time is small: there, SQLAlchemy executes them.
@@ -35,7 +35,7 @@ class _Compiled(NamedTuple):
 
 
 def fetch(
-    connection: Connection, statement: Select[*tuple[Any, ...]], ids: Sequence[int] = (), **values: int
+    connection: Connection, statement: Select[*tuple[Any, ...]], ids: Sequence[int] = (), **values: int | bytes
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement. `ids` are the values of its parameter `ids`, `values` those of its other parameters.
 
@@ -46,11 +46,10 @@ def fetch(
         return [tuple(row) for row in connection.execute(statement, {**values, "ids": list(ids)} if ids else values)]
     compiled = _compiled(statement, len(ids), tuple(values))
     given = {**compiled.values, **values, **dict(zip(compiled.ids, ids, strict=True))}
-    if not connection.in_transaction():
-        connection.begin()
-    cursor = connection.connection.cursor()
-    cursor.execute(compiled.text, [given[name] for name in compiled.names])
-    rows: list[tuple[Any, ...]] = list(cursor.fetchall())
+    driver: Any = connection.connection.driver_connection
+    if not driver.in_transaction:
+        driver.execute("BEGIN DEFERRED")  # SQLAlchemy takes longer for that than for the statement; closing ends it all the same
+    rows: list[tuple[Any, ...]] = driver.execute(compiled.text, [given[name] for name in compiled.names]).fetchall()
     if not rows or not any(compiled.processors):
         return rows
     columns = zip(compiled.processors, zip(*rows, strict=True), strict=True)
@@ -64,6 +63,7 @@ def _compiled(statement: Select[*tuple[Any, ...]], id_count: int, parameters: tu
     values = {
         name: expanded.processors[name](value) if name in expanded.processors else value
         for name, value in expanded.parameters.items()
+        if name not in parameters
     }
     types = [column.type.dialect_impl(_DIALECT) for column in statement.selected_columns]
     return _Compiled(

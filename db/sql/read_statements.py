@@ -71,8 +71,16 @@ FINGERPRINTS_OF = (
     .where(THESE)
 )
 EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
+MODELS = select(ModelRow.table, exists().where(PredictionRow.model_id == ModelRow.id).label("used")).order_by(ModelRow.id)
+"""All models, with whether they have predictions as `used`."""
 LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
 USER_EMOTIONS = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
+NEWEST_GENERATION = (
+    select(GenerationRow.last_prediction_id, GenerationRow.token)
+    .where(GenerationRow.model_id == bindparam("model"))
+    .order_by(GenerationRow.last_prediction_id.desc(), GenerationRow.id.desc())
+    .limit(1)
+)
 
 
 def compared_rows(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -99,12 +107,6 @@ def count(table: type[Model], *conditions: ColumnElement[bool]) -> Select[int]:
 def count_in_state(state: FileState) -> Select[int]:
     """Count the files in a state. SQLite has an index of each state except `done`."""
     return count(FileRow, FileRow.state == inline(state.value))
-
-
-def models() -> Select[*tuple[Any, ...]]:
-    """Select all models, with whether they have predictions as `used`."""
-    used = exists().where(PredictionRow.model_id == ModelRow.id)
-    return select(ModelRow.table, used.label("used")).order_by(ModelRow.id)
 
 
 def newest_runs(limit: int) -> Select[*tuple[Any, ...]]:
@@ -307,13 +309,6 @@ def _oldest_file(condition: ColumnElement[bool]) -> ScalarSelect[int]:
     """Select the oldest file of a label's image. Few images have labels: the files of all others are not read."""
     own = select(func.min(FileRow.id)).where(FileRow.image_id == LabelRow.image_id, condition)
     return own.correlate(LabelRow.table).scalar_subquery()
-
-
-def newest_generation(model_id: int) -> Select[int, str]:
-    """Select the newest generation of a model."""
-    row = GenerationRow
-    query = select(row.last_prediction_id, row.token).where(row.model_id == model_id)
-    return query.order_by(row.last_prediction_id.desc(), row.id.desc()).limit(1)
 
 
 def same_generation(model_id: int, generation: Generation) -> Select[int]:

@@ -41,8 +41,9 @@ class SqlReader(SqlHitReader):
 
     def models(self) -> list[StoredModel]:
         with self._connect() as connection:
-            rows = connection.execute(statements.models())
-            return [StoredModel(row.id, card_from_row(row._asdict()), bool(row.used)) for row in rows]
+            names = statements.MODELS.selected_columns.keys()
+            rows = [dict(zip(names, row, strict=True)) for row in fetch(connection, statements.MODELS)]
+            return [StoredModel(row["id"], card_from_row(row), bool(row["used"])) for row in rows]
 
     def image_count(self, model_id: int) -> int:
         with self._connect() as connection:
@@ -279,8 +280,8 @@ class SqlReader(SqlHitReader):
 
     def generation(self, model_id: int) -> Generation | None:
         with self._connect() as connection:
-            row = connection.execute(statements.newest_generation(model_id)).first()
-            return Generation(row.last_prediction_id, row.token) if row is not None else None
+            rows = fetch(connection, statements.NEWEST_GENERATION, model=model_id)
+            return Generation(*rows[0]) if rows else None
 
     def had_generation(self, model_id: int, generation: Generation) -> bool:
         with self._connect() as connection:

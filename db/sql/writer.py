@@ -29,6 +29,7 @@ from db.sql.prediction_rows import (
     set_compared,
     write_predictions,
 )
+from db.sql.prepared import fetch
 from db.sql.rescoring import rescore
 from db.sql.retention import expire
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
@@ -158,7 +159,7 @@ class SqlWriter:
     def unpredicted(self, digest: bytes, run_id: int) -> list[int]:
         with self._engine.connect() as connection:
             analyzers = self._analyzers(connection, run_id)
-            predicted = {tuple(row) for row in connection.execute(PREDICTED_BY, {"digest": digest})}
+            predicted = set(fetch(connection, PREDICTED_BY, digest=digest))
         return [position for position, one in enumerate(analyzers) if (one.model_id, one.finder_id) not in predicted]
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from db.sql.writer import SqlWriter
 from db.sqlite.engine import open_engine
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 class SqliteStore(SqlWriter, SqlReader, SqlJobs):
@@ -25,6 +27,7 @@ class SqliteStore(SqlWriter, SqlReader, SqlJobs):
         SqlWriter.__init__(self, self._engine, tuning or DEFAULT_TUNING)
         SqlReader.__init__(self, self._engine)
         SqlJobs.__init__(self, self._engine)
+        self._kept: Connection | None = None
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -34,4 +37,19 @@ class SqliteStore(SqlWriter, SqlReader, SqlJobs):
 
     def close(self) -> None:
         """Close the connections to the file."""
+        if self._kept is not None:
+            self._kept.close()
         self._engine.dispose()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read like `SqlHitReader.snapshot`, by a connection that is kept: opening and closing one takes as long as a search."""
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        self._snapshot = self._kept
+        try:
+            yield
+        finally:
+            self._snapshot = None
+            self._kept.rollback()
+            self._kept.connection.rollback()  # of a transaction that a prepared statement has begun

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ import numpy as np
 from db.vectors.codes import Shard, search_shards
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from indexer.domain.types import Floats, Ids
 
 _RANK_GROWTH = 4
@@ -60,6 +63,11 @@ class Clusters:
     efforts: Sequence[SearchEffort]
     shards: Sequence[Shard]
 
+    @cached_property
+    def _columns(self) -> npt.NDArray[np.float64]:
+        """The measured ranks, lists, candidates and least similarities, float64, (4, N)."""
+        return np.array(self.efforts, dtype=np.float64).T
+
     @property
     def is_read(self) -> bool:
         """Return whether codes are in memory."""
@@ -87,11 +95,10 @@ class Clusters:
 
         The candidates that pass are binomially distributed; some standard deviations are added to their expected number.
         """
-        ranks = [effort.rank for effort in self.efforts]
-        lists = np.interp(rank, ranks, [effort.lists for effort in self.efforts])
-        passing = share * np.interp(rank, ranks, [effort.candidates for effort in self.efforts])
+        ranks, *measured = self._columns
+        lists, candidates, least = (float(np.interp(rank, ranks, values)) for values in measured)
+        passing = share * candidates
         deviation = sqrt(passing * (1 - share))
-        least = float(np.interp(rank, ranks, [effort.least for effort in self.efforts]))
         return SearchEffort(ceil(rank), ceil(lists), max(k, ceil(passing + _SHARE_DEVIATIONS * deviation)), least)
 
     def candidates(self, query: Floats, effort: SearchEffort, chosen: list[slice] | Ids) -> Ids:

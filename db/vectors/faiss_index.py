@@ -14,14 +14,14 @@ import faiss
 import numpy as np
 
 from db.vectors.layout import Layout, by_emotion
-from db.vectors.numpy_index import best_of_many, padded
+from db.vectors.numpy_index import best_of_many, by_similarity, padded
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from db.vectors.clusters import Clusters
-    from indexer.domain.types import Floats, Halves, Ids
+    from indexer.domain.types import Doubles, Floats, Halves, Ids
     from indexer.ports.vectors import VectorFilter, VectorRows
 
     Rows = npt.NDArray[np.int64]
@@ -72,13 +72,13 @@ class FaissVectors:
     def __len__(self) -> int:
         return len(self.layout)
 
-    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         query = np.ascontiguousarray(query, dtype=np.float32)
         chosen = self._chosen(within)
         found = None if within.exact else self._likely(query, k, chosen)
         rows, similarities = found or self._compared(query, k, chosen)
-        best = np.argsort(-similarities, kind="stable")[:k]
-        return self.layout.ids[rows[best]], similarities[best]
+        best = rows[np.argsort(-similarities, kind="stable")[:k]]
+        return by_similarity(self.layout.ids[best], self.vectors[best], query)
 
     def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
         queries = np.ascontiguousarray(queries, dtype=np.float32)

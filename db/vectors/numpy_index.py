@@ -11,7 +11,7 @@ from db.vectors.layout import Layout, by_emotion
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.types import Floats, Halves, Ids
+    from indexer.domain.types import Doubles, Floats, Halves, Ids
     from indexer.ports.vectors import VectorFilter, VectorRows
 
     Rows = npt.NDArray[np.int64]
@@ -30,15 +30,25 @@ class NumpyVectors:
     def __len__(self) -> int:
         return len(self._layout)
 
-    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         rows = self._layout.rows(within)
         similarities = self._vectors[rows].astype(np.float32) @ query
-        best = np.argsort(-similarities, kind="stable")[:k]
-        return self._layout.ids[rows[best]], similarities[best]
+        best = rows[np.argsort(-similarities, kind="stable")[:k]]
+        return by_similarity(self._layout.ids[best], self._vectors[best], query)
 
     def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
         rows, similarities = best_of_many(self._vectors, queries, k)
         return padded(self._layout.ids[rows], similarities, k)
+
+
+def by_similarity(ids: Ids, vectors: Halves, query: Floats) -> tuple[Ids, Doubles]:
+    """Order n rows by the similarity of their vectors, float16, (n, D), to a query, as `VectorIndex.search` returns them.
+
+    A sum does not depend on the other rows, as it may in a matrix product.
+    """
+    similarities = np.einsum("ij,j->i", vectors.astype(np.float64), query.astype(np.float64))
+    best = np.argsort(-similarities, kind="stable")
+    return ids[best], similarities[best]
 
 
 def best_of_many(vectors: Halves, queries: Floats, k: int) -> tuple[Rows, Floats]:

@@ -46,7 +46,8 @@ def open_rows(path: Path, count: int, size: int, parts: Mapping[int, tuple[int, 
     vectors = np.memmap(path, dtype="<f2", mode="r", offset=_KEY_BYTES * count, shape=(count, size))
     if path.stat().st_size != ids.nbytes + falling.nbytes + vectors.nbytes:
         raise ValueError("it holds vectors of another size")
-    return Layout(ids, falling, parts), vectors
+    # Plain views: numpy selects rows of its mapped arrays in Python.
+    return Layout(np.asarray(ids), np.asarray(falling), parts), np.asarray(vectors)
 
 
 class StoredVectors:

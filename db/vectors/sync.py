@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from indexer.domain.models import StoredModel
-    from indexer.domain.types import Floats, Ids
+    from indexer.domain.types import Doubles, Floats, Ids
     from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorStorage
 
@@ -35,10 +35,12 @@ class CombinedVectorIndex:
     def __len__(self) -> int:
         return sum(len(layer) for layer in self._layers)
 
-    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         found = [layer.search(query, k, within) for layer in self._layers]
+        if len(found) == 1:
+            return found[0]
         ids = np.concatenate([np.empty(0, dtype=np.int64), *(ids for ids, _ in found)])
-        similarities = np.concatenate([np.empty(0, dtype=np.float32), *(similarities for _, similarities in found)])
+        similarities = np.concatenate([np.empty(0, dtype=np.float64), *(similarities for _, similarities in found)])
         best = np.argsort(-similarities, kind="stable")[:k]
         return ids[best], similarities[best]
 

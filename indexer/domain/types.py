@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
     Halves = npt.NDArray[np.float16]
     Ids = npt.NDArray[np.int64]
     Places = npt.NDArray[np.uint16]

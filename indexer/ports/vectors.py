@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
-    from indexer.domain.types import Floats, Halves, Ids, Pixels
+    from indexer.domain.types import Doubles, Floats, Halves, Ids, Pixels
 
 
 NOT_THE_MODELS = 255
@@ -53,11 +53,12 @@ class VectorIndex(Protocol):
     def __len__(self) -> int:
         """Return the number of vectors."""
 
-    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         """Return the k vectors with the greatest inner product among those that pass a filter, best first.
 
-        `query` is float32, (D,). Returns ids, int64, (n,), and similarities, float32, (n,); n < k only if fewer pass. Exact up to
-        float32 rounding if few pass or `within.exact`; otherwise recall is at least 99%.
+        `query` is float32, (D,). Returns ids, int64, (n,), and similarities, float64, (n,); n < k only if fewer pass. Vectors are
+        chosen by float32 sums, all of them if few pass or `within.exact`; otherwise recall is at least 99%. The similarities of
+        the chosen ones are float64 sums, which are the same for equal vectors.
         """
 
     def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:

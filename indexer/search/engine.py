@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.models import APPEARANCE
@@ -19,7 +20,7 @@ from indexer.search.living import FileExists, LivingFirst
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
     from indexer.domain.queries import Hit, SearchQuery
-    from indexer.domain.types import Floats, Halves
+    from indexer.domain.types import Floats
     from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import VectorIndex
 
@@ -28,7 +29,7 @@ _COPY_DIFFERENCE = 0.1
 """Largest difference between the similarities of two near-duplicates to a third image."""
 
 _INDEX_ROUNDING = 1e-4
-"""Largest difference between the index's similarities and the exact ones, which are computed in another order."""
+"""Largest difference between the similarities by which the index chooses vectors, and the exact ones that it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:
 
 
 class _Candidate(NamedTuple):
-    """A prediction that the index proposed, with its exact similarity, the cosine of two appearances."""
+    """A prediction that the index proposed, with its similarity, the cosine of two appearances."""
 
     prediction_id: int
     similarity: float
@@ -184,11 +185,11 @@ class _SimilaritySearch:
         k = portion + self.tuning.spare_candidates
         seen: set[int] = set()
         while True:
-            ids, approximate = self.index.search(like.astype(np.float32), k, within)
+            ids, similarities = self.index.search(like.astype(np.float32), k, within)
             exhausted = len(ids) < k
-            floor = -np.inf if exhausted else float(approximate[-1]) + _INDEX_ROUNDING
-            candidates = self._compare([number for number in ids.tolist() if number not in seen], like)
-            final = [one for one in candidates if one.similarity > floor]
+            floor = -inf if exhausted else float(similarities[-1]) + _INDEX_ROUNDING
+            candidates = map(_Candidate, ids.tolist(), np.minimum(similarities, 1).round(6).tolist())
+            final = self._ordered([one for one in candidates if one.similarity > floor and one.prediction_id not in seen])
             seen.update(one.prediction_id for one in final)
             yield from (final[start : start + portion] for start in range(0, len(final), portion))
             if exhausted:
@@ -196,22 +197,13 @@ class _SimilaritySearch:
             k *= 4
             within = within._replace(exact=True)
 
-    def _compare(self, prediction_ids: Sequence[int], like: Halves) -> list[_Candidate]:
-        """Compute exact similarities; return the candidates by falling similarity, then by digest and region."""
-        import numpy as np
-
-        stored = self.store.vectors_of(prediction_ids)
-        if not stored:
-            return []
-        vectors = np.stack(list(stored.values()))[:, self.model.card.space_slice(APPEARANCE)]
-        similarities = np.einsum("ij,j->i", vectors.astype(np.float64), like.astype(np.float64))
-        candidates = [
-            _Candidate(number, round(min(1.0, similarity), 6))
-            for number, similarity in zip(stored, similarities.tolist(), strict=True)
-        ]
+    def _ordered(self, candidates: Sequence[_Candidate]) -> Sequence[_Candidate]:
+        """Return candidates, ordered by falling similarity, with equal ones by digest and region."""
         counts = Counter(one.similarity for one in candidates)
         tied = [one.prediction_id for one in candidates if counts[one.similarity] > 1]
-        regions = self.store.regions_of(tied) if tied else {}
+        if not tied:
+            return candidates
+        regions = self.store.regions_of(tied)
         return sorted(candidates, key=lambda one: (-one.similarity, regions.get(one.prediction_id, (b"", 0))))
 
     def _vector_filter(self) -> VectorFilter:

@@ -133,7 +133,7 @@ def test_a_search_returns_exactly_the_nearest_selected_rows(
     query = unit_vectors(1, 16, seed=77)[0].astype(np.float32)
     ids, similarities = index.search(query, k, within)
     expected = brute_force(all_rows, query, k, within)
-    assert ids.dtype == np.int64
+    assert (ids.dtype, similarities.dtype) == (np.int64, np.float64)
     assert len(set(ids.tolist())) == len(ids)
     np.testing.assert_allclose(similarities, expected, atol=1e-5)
     vectors = all_rows.vectors[ids - 1].astype(np.float32)

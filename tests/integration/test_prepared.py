@@ -12,10 +12,12 @@ from sqlalchemy import Select, bindparam
 from db.schema import FileRow
 from db.sql import read_statements as statements
 from db.sql.prepared import fetch
+from db.sql.run_analyzers import PREDICTED_BY
 from db.sql.search_queries import filter_conditions, hit_columns, model_without_index_hint
 from db.sqlite.engine import open_engine
 from db.sqlite.store import SqliteStore
 from indexer.ports.store_reader import HitFilter
+from tests.support.builders import image
 from tests.support.scene import ANY, Scene
 
 _FILTER = HitFilter(under=(b"/a", b"/b"), excluded=frozenset({"crying"}))
@@ -45,13 +47,16 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         (_HITS, {"model": 1}),
         (statements.LABELS_OF, {"model": 1}),
         (statements.LABELS_OF, {"model": 2}),
+        (statements.NEWEST_GENERATION, {"model": 1}),
+        (statements.MODELS, {}),
+        (PREDICTED_BY, {"digest": image("two").digest}),
     ],
-    ids=["vectors", "fingerprints", "hits", "labels", "unknown model"],
+    ids=["vectors", "fingerprints", "hits", "labels", "unknown model", "generation", "models", "digest"],
 )
 def test_rows_are_those_of_sqlalchemy(
-    store: SqliteStore, statement: Select[*tuple[Any, ...]], parameters: dict[str, int], ids: Sequence[int]
+    store: SqliteStore, statement: Select[*tuple[Any, ...]], parameters: dict[str, int | bytes], ids: Sequence[int]
 ) -> None:
-    own = [] if statement is statements.LABELS_OF else ids
+    own = ids if any(statement is one for one in (statements.VECTORS_OF, statements.FINGERPRINTS_OF, _HITS)) else []
     engine = open_engine(store.path)
     with engine.connect() as connection:
         expected = connection.execute(statement, {"ids": own, **parameters} if own else parameters).all()
