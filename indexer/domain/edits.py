@@ -33,6 +33,9 @@ _CROP_STEP = 0.0075
 _MAX_CROP_MEAN, _MAX_CROP_DIFFERENCE = 4.0, 30.0
 """Levels by which groups of four cells differ at most after a crop, in the mean, and each of them: cells are divided by it."""
 
+_MAX_CROP_SHARE = 0.75
+"""Share of the mean difference that is left at most: a crop explains the rest, unlike a change in the middle of a picture."""
+
 _MIN_EXPRESSION_SIMILARITY = 0.85
 _SIDE_GROUPS = SIDE // 2
 
@@ -109,9 +112,11 @@ def _is_crop(whole: Floats, part: Floats) -> bool:
     """Return whether a picture is nearly the same as another one without some of its margins."""
     windows = _windows()
     crops = np.einsum("ric,ldc->rlid", windows @ whole, windows, optimize=True)
-    differences = np.abs(crops - groups_of(part))
+    target = groups_of(part)
+    differences = np.abs(crops - target)
     means, largest = differences.mean(axis=(2, 3)), differences.max(axis=(2, 3))
-    return bool(np.any((means <= _MAX_CROP_MEAN) & (largest <= _MAX_CROP_DIFFERENCE)))
+    most = min(_MAX_CROP_MEAN, _MAX_CROP_SHARE * float(np.abs(groups_of(whole) - target).mean()))
+    return bool(np.any((means <= most) & (largest <= _MAX_CROP_DIFFERENCE)))
 
 
 @cache

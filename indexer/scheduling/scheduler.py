@@ -67,7 +67,7 @@ class Schedule:
         """
         started: set[str] = set()
         exit_code = 0
-        # Read the jobs again at the end: users may have added some, and others became due. Those that were removed are not claimed.
+        # The jobs are read again at the end: users may have added some. Those that were removed meanwhile are not claimed.
         while due := self._due(changed, started):
             for job in due:
                 started.add(job.name)

@@ -10,6 +10,7 @@ from PIL import Image
 from indexer.domain.fingerprints import FINGERPRINT_BYTES, show_the_same
 from tests.support.drawn_faces import EYES, MOUTHS, draw_face, fingerprint_of
 
+
 def test_every_pair_of_expressions_differs() -> None:
     prints = [fingerprint_of(draw_face(eyes, mouth)) for eyes in EYES for mouth in MOUTHS]
     assert not any(show_the_same(one, other) for one, other in combinations(prints, 2))
