@@ -140,6 +140,8 @@ class FolderModelRegistry:
         and for an existing name unless `force` is True; ModelUnavailable for a damaged checkpoint; MissingExtra if only PyTorch
         knows its network and is not installed.
         """
+        if not weights.exists():
+            raise UsageError(f"{weights} does not exist; give the {_SUFFIX} file of a model.")
         if not weights.is_file() or weights.suffix != _SUFFIX:
             raise UsageError(f"{weights} is not a {_SUFFIX} file; moodex loads no other weights.")
         from models.checkpoint_arrays import load_all
