@@ -110,7 +110,7 @@ def _naming_row(row: str) -> Iterator[None]:
 def find_images(store: StoreReader, assignments: Sequence[LabelAssignment], orphans_too: bool = True) -> Iterator[Images]:
     """Yield the images of each assignment. The store is asked for all digests and paths at once.
 
-    With `orphans_too`, those of a path from which the label is removed include images that were there last, and have labels.
+    With `orphans_too`, a path whose label is removed also stands for the images of orphaned labels that were there last.
     """
     known = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
