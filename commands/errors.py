@@ -26,6 +26,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     logs.configure()
     words, debug = _without_debug(arguments)
     try:
+        _require_current_folder()
         _refuse_empty_arguments(words)
         code = app(words, prog_name="moodex", standalone_mode=False)
     except SystemExit as stop:
@@ -50,6 +51,14 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return str(disk_error(error.filename or "A file", error))
     return f"Unexpected {type(error).__name__}: {error}. Please report it, with the traceback that moodex --debug shows."
+
+
+def _require_current_folder() -> None:
+    """Raise UsageError if the current folder was removed: no path can be shown, or be relative to it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("The current folder does not exist any more. Change to another one, as with: cd ~") from error
 
 
 def _refuse_empty_arguments(words: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ def index(
     library: Library,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, archives, images or addresses, or - for a list.", metavar="PATH..."),
+        typer.Argument(help="Folders, archives, images, ids or addresses, or - for a list.", metavar="PATH..."),
     ] = None,
     model: Models = None,
     exclude: Exclude = None,
@@ -90,6 +90,7 @@ def index(
     roots = all_paths(paths, files_from, null)
     if not roots:
         raise UsageError("Give the folders and image files to index: PATH..., or a list with --files-from FILE.")
+    roots = ingest_service.typed_paths(library, roots)
     if watch:
         from commands import logs
         from indexer.scheduling.watch import watch as run_watch

@@ -34,6 +34,8 @@ def configure(form: str = "text", verbosity: str = "normal", service: bool = Fal
         logging.getLogger(name).setLevel(level)
     for name in (PROGRESS_LINES, NOTICES):
         logging.getLogger(name).setLevel(logging.ERROR if verbosity == "quiet" else logging.INFO)
+    # urllib3 warns of every request that it repeats; if none succeeds, that is the error.
+    logging.getLogger("urllib3").setLevel(logging.WARNING if verbosity == "verbose" else logging.ERROR)
     show_bars = form == "text" and verbosity != "quiet"
     logging.getLogger(_PROGRESS_BARS).setLevel(logging.NOTSET if show_bars else logging.ERROR)
 

@@ -54,7 +54,7 @@ def forget(
 @with_library()
 def move(
     library: Library,
-    old: Annotated[Path, typer.Argument(help="Where the indexed folder or file was.", metavar="OLD")],
+    old: Annotated[Path, typer.Argument(help="Where the indexed folder or file was, or the id of its image.", metavar="OLD")],
     new: Annotated[Path, typer.Argument(help="Where it is now.", metavar="NEW")],
     as_json: AsJson = False,
 ) -> None:

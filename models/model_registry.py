@@ -17,6 +17,7 @@ from indexer.domain.hub import TEXT_KINDS
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
+from indexer.system.text import named
 from models import zoo
 from models.model_card import card_path, card_text, read_card
 
@@ -139,6 +140,8 @@ class FolderModelRegistry:
         and for an existing name unless `force` is True; ModelUnavailable for a damaged checkpoint; MissingExtra if only PyTorch
         knows its network and is not installed.
         """
+        if not weights.exists():
+            raise UsageError(f"{weights} does not exist; give the {_SUFFIX} file of a model.")
         if not weights.is_file() or weights.suffix != _SUFFIX:
             raise UsageError(f"{weights} is not a {_SUFFIX} file; moodex loads no other weights.")
         from models.checkpoint_arrays import load_all
@@ -179,14 +182,15 @@ class FolderModelRegistry:
         return Blended(card, blend.combine, tuple(blend.weights.tolist()), blend.temperature, losses)
 
     def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
-        cards = {card.key: card for _, card in self.cards()}
-        for card in cards.values():
+        installed = {card.key: (model, card) for model, card in self.cards()}
+        cards = {key: card for key, (_, card) in installed.items()}
+        for model, card in installed.values():
             members = [cards.get(key) for _, key in card.members]
             if members and all(members):
                 from models.blending import open_blend
                 from models.checkpoint_arrays import load_all
 
-                yield card, open_blend(*load_all(self.find(card.name)), [member for member in members if member])
+                yield card, open_blend(*load_all(model.weights), [member for member in members if member])
 
     def remove(self, name: str) -> None:
         """Delete one of the user's models. Raises what `check_removable` raises."""
@@ -284,4 +288,4 @@ def _copy(weights: Path, target: Path, card: ModelCard) -> None:
 
 
 def _listed(models: dict[str, InstalledModel]) -> str:
-    return ", ".join(sorted(models)) or "none"
+    return named(sorted(models)) or "none"

@@ -47,8 +47,9 @@ class SqlJobs:
         with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(delete(JobRow.table).where(JobRow.name == name)).rowcount)
 
-    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        unclaimed = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
+    def claim_job(self, job: Job, now: float) -> bool:
+        same = (JobRow.name == job.name, JobRow.added_at == job.added_at, JobRow.begun_at.is_not_distinct_from(job.last.begun_at))
+        unclaimed = update(JobRow.table).where(*same)
         with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(unclaimed.values(begun_at=now, retry_at=None)).rowcount)
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
 
-from db.schema import EmbedderRow, EmbeddingRow, FileRow, FolderRow, LabelRow, PredictionRow, RunRow
+from db.schema import EmbedderRow, EmbeddingRow, FileRow, FolderRow, LabelRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import among, chunks
-from db.sql.prediction_rows import rewrite_predictions
+from db.sql.model_rows import card_from_row
+from db.sql.prediction_rows import embedded, rewrite_predictions
 from db.sql.search_queries import is_live, is_main
+from indexer.domain.models import EXPRESSION
 from indexer.ports.store_writer import LabelMoves
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from indexer.domain.edits import Look
     from indexer.domain.predictions import Prediction
 
 
@@ -34,30 +37,25 @@ class _Change(NamedTuple):
 def move_labels(
     connection: Connection, run_id: int, targets: Mapping[int, int | None], main: Mapping[int, Prediction]
 ) -> LabelMoves:
-    """Move the labels of files, by id, that get another image, if it looks nearly the same. Call this before the files change.
+    """Move the labels of files, by id, that get another image, if it is the same picture. Call this before the files change.
 
     `targets` are the new images of the files; None for a file that failed. `main` are the predictions of new images, or
-    of their main faces. A label does not follow if the most probable emotion changes. Labels that no file has any more get its
-    path.
+    of their main faces. See `indexer.domain.edits.label_holds`. Labels that no file has any more get its path.
     """
     changes = [change for chunk in chunks(targets) for change in _changes(connection, chunk, targets)]
     if not changes:
         return LabelMoves()
-    from indexer.domain.fingerprints import nearly_the_same  # it imports numpy, which other commands that write do not need
+    from indexer.domain.edits import label_holds  # it imports numpy, which other commands that write do not need
 
     images = {change.old for change in changes} | {change.new for change in changes if change.new is not None}
-    fingerprints = _fingerprints(connection, images) | {image: one.fingerprint for image, one in main.items()}
-    probabilities = _stored(connection, run_id, images) | {image: one.probabilities for image, one in main.items()}
-    best = {image: max(range(len(p)), key=p.__getitem__) for image, p in probabilities.items()}
+    looks = _looks(connection, run_id, images, main)
     labeled = {image for (image,) in _of_images(connection, select(LabelRow.image_id), LabelRow.image_id, images)}
     kept = _with_other_files(connection, {change.old for change in changes}, targets)
     followed: dict[int, _Change] = {}
     left = [change for change in changes if change.old not in kept]
     for change in changes:
         new = change.new
-        if new is None or new in labeled or not nearly_the_same(fingerprints.get(change.old), fingerprints.get(new)):
-            continue
-        if best.get(change.old, best.get(new)) == best.get(new):
+        if new is not None and new not in labeled and label_holds(looks[change.old], looks[new]):
             followed.setdefault(new, change)
     moved = {change.old for change in followed.values()}
     orphans = {change.old: change.path for change in left if change.old not in moved}
@@ -90,13 +88,26 @@ def _fingerprints(connection: Connection, images: Collection[int]) -> dict[int, 
     return dict(_of_images(connection, query, EmbeddingRow.image_id, images))
 
 
-def _stored(connection: Connection, run_id: int, images: Collection[int]) -> dict[int, Sequence[float]]:
-    """Return the probabilities that the run's first model stored of the main faces of some images."""
-    model = select(RunRow.model_id).where(RunRow.id == run_id).scalar_subquery()
-    row = PredictionRow
-    query = select(row.image_id, row.probabilities).where(row.model_id == model, is_main())
-    rows = _of_images(connection, query, row.image_id, images)
-    return {image: struct.unpack(f"<{len(blob) // 4}f", blob) for image, blob in rows}
+def _looks(connection: Connection, run_id: int, images: Collection[int], main: Mapping[int, Prediction]) -> dict[int, Look]:
+    """Return what is known of images, by their stored main regions and those of `main`, by the run's first model."""
+    import numpy as np
+
+    from indexer.domain.edits import Look
+
+    model = connection.execute(select(ModelRow.table).join(RunRow.table).where(RunRow.id == run_id)).one()
+    card = card_from_row(model._asdict())
+    part = card.space_slice(EXPRESSION) if card.spaces else None
+    fingerprints = _fingerprints(connection, images)
+    looks = {image: Look(fingerprints.get(image)) for image in images}
+    query = select(PredictionRow.image_id, PredictionRow.probabilities, EmbeddingRow.vector).select_from(embedded())
+    query = query.where(PredictionRow.model_id == model.id, is_main())
+    for image, blob, stored in _of_images(connection, query, PredictionRow.image_id, images):
+        vector = np.frombuffer(stored, dtype="<f2")
+        probabilities = struct.unpack(f"<{len(blob) // 4}f", blob)
+        looks[image] = Look(fingerprints.get(image), probabilities, None if part is None else vector[part])
+    for image, one in main.items():
+        looks[image] = Look(one.fingerprint, one.probabilities, None if part is None else one.embedding[part])
+    return looks
 
 
 def _with_other_files(connection: Connection, images: Collection[int], targets: Mapping[int, int | None]) -> set[int]:

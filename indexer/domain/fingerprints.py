@@ -31,22 +31,19 @@ _MAX_GAIN, _MAX_SHIFT = 1.25, 32.0
 
 def show_the_same(first: bytes, second: bytes) -> bool:
     """Return whether two fingerprints are of near-duplicates. Raises ValueError for bytes that are no fingerprint."""
-    return bool(np.abs(_cells(first) - _cells(second)).max() <= MAX_DIFFERENCE)
+    return bool(np.abs(cells_of(first) - cells_of(second)).max() <= MAX_DIFFERENCE)
 
 
-def nearly_the_same(first: bytes | None, second: bytes | None) -> bool:
-    """Return whether the image of a file still looks nearly the same after an edit; False if a fingerprint is unknown.
+def hardly_differ(one: Floats, other: Floats) -> bool:
+    """Return whether the groups of cells of two pictures, as of `groups_of`, differ no more than after an edit that hardly shows.
 
-    An edit may remove a line or a speck, so cells are compared in groups of four. It may also make the whole image somewhat
-    brighter, darker, or of more or less contrast. Raises ValueError for other bytes that are no fingerprint.
+    Such an edit may remove a line or a speck. It may also make the whole picture somewhat brighter, darker, or of more or less
+    contrast.
     """
-    if not first or not second:
-        return False
-    one, other = _groups(first), _groups(second)
-    return _hardly_differ(one, other) or _hardly_differ(_toned_like(one, other), other)
+    return _differ_little(one, other) or _differ_little(_toned_like(one, other), other)
 
 
-def _hardly_differ(one: Floats, other: Floats) -> bool:
+def _differ_little(one: Floats, other: Floats) -> bool:
     differences = np.abs(one - other)
     return bool(differences.mean() <= _MAX_EDIT_MEAN and differences.max() <= _MAX_EDIT)
 
@@ -62,15 +59,15 @@ def _toned_like(one: Floats, other: Floats) -> Floats:
     return toned
 
 
-def _groups(fingerprint: bytes) -> Floats:
-    """Return the means of groups of four cells of a fingerprint, float32, (SIDE / 2, SIDE / 2). Raises ValueError."""
-    groups: Floats = _cells(fingerprint).reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
+def groups_of(cells: Floats) -> Floats:
+    """Return the means of groups of four cells, float32, (SIDE / 2, SIDE / 2)."""
+    groups: Floats = cells.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
     return groups
 
 
-def _cells(fingerprint: bytes) -> Floats:
-    """Return the cells of a fingerprint, float32, (FINGERPRINT_BYTES,). Raises ValueError for other bytes."""
+def cells_of(fingerprint: bytes) -> Floats:
+    """Return the cells of a fingerprint, float32, (SIDE, SIDE). Raises ValueError for other bytes."""
     cells = np.frombuffer(fingerprint, dtype=np.uint8).astype(np.float32)
     if cells.size != FINGERPRINT_BYTES:
         raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {cells.size}")
-    return cells
+    return cells.reshape(SIDE, SIDE)

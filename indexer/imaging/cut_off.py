@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 REASON = "it is cut off: its end is missing; copy or download the image again"
@@ -10,6 +11,12 @@ REASON = "it is cut off: its end is missing; copy or download the image again"
 _JPEG_END, _GIF_END = b"\xff\xd9", b";"
 _BOX_KINDS = (b"ftyp", b"jP  ", b"JXL ")
 """The first box of AVIF, HEIF, JPEG 2000 and JPEG XL files."""
+
+_GZIP_WBITS = 31
+"""The value for zlib that selects the format of gzip, with its largest window."""
+
+_MAX_UNPACKED_BYTES = 1 << 20
+"""Compressed data is unpacked up to this size, to see whether it ends before."""
 
 _MAX_PARTS = 1 << 20
 """Limit of the chunks or boxes that are counted: a file of many empty ones must not take long."""
@@ -55,6 +62,15 @@ def _is_tiff_cut(data: bytes) -> bool:
     return len(data) <= int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")
 
 
+def _is_gzip_cut(data: bytes) -> bool:
+    """Return whether the end of compressed data is missing, as of a sticker of Telegram. False if it is large, or damaged."""
+    decompressor = zlib.decompressobj(wbits=_GZIP_WBITS)
+    try:
+        return len(decompressor.decompress(data, _MAX_UNPACKED_BYTES)) < _MAX_UNPACKED_BYTES and not decompressor.eof
+    except zlib.error:
+        return False
+
+
 def _last_box_is_cut(data: bytes) -> bool:
     """Return whether a file of boxes, each of which states its size, ends inside of one."""
     start = 0
@@ -78,5 +94,6 @@ _CHECKS: dict[bytes, Callable[[bytes], bool]] = {
     b"BM": _is_bitmap_cut,
     b"II*\0": _is_tiff_cut,
     b"MM\0*": _is_tiff_cut,
+    b"\x1f\x8b": _is_gzip_cut,
 }
 """The checks of the formats that begin with a signature."""

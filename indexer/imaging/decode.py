@@ -328,9 +328,13 @@ def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32))
 
 
+_MISSING_DATA = ("truncated", "NEED_MORE_INPUT")
+"""What the errors of Pillow and of libjxl contain if a file lacks its end."""
+
+
 def _reason(data: bytes, error: Exception) -> str:
-    """Return why a file cannot be decoded: TIFF files and icons state no end, but Pillow notices that data is missing."""
-    if cut_off.is_cut_off(data) or "truncated" in str(error):
+    """Return why a file cannot be decoded. Some formats state no end, but their decoders notice that data is missing."""
+    if cut_off.is_cut_off(data) or any(word in str(error) for word in _MISSING_DATA):
         return cut_off.REASON
     found = recognize(data)
     if found and found.reader:  # a format that Pillow does not read

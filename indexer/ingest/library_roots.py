@@ -12,7 +12,7 @@ from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
 from indexer.ingest.moved_roots import moved_jobs
 from indexer.system.paths import indexed_path, indexed_paths, is_under
-from indexer.system.paths_of_ids import paths_of_ids
+from indexer.system.paths_of_ids import path_of_id, paths_of_ids
 from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def forget(library: Library, paths: Sequence[bytes]) -> ForgetReport:
 def move(library: Library, old: bytes, new: bytes) -> MoveReport:
     """Tell the library that a folder or file moved: files, roots and jobs get the new path, and no image is read.
 
-    The old path may be a link to the new one. Raises UsageError if indexed files are still at the old path, if the new path does
-    not exist, is a folder for a file or a file for a folder, or has indexed files of the same names; NotIndexed if nothing is
-    indexed at the old path; and WriterBusy.
+    The old path may be a link to the new one, or the id of an image with one file. Raises UsageError if indexed files are still
+    at the old path, if the new path does not exist, is a folder for a file or a file for a folder, or has indexed files of the
+    same names, and for the id of an image with several files; NotIndexed if nothing is indexed at the old path; and WriterBusy.
     """
     library.require_database()
     if not library.source.exists(new):
         raise UsageError(f"{os.fsdecode(new)!r} does not exist; give the path where the files are now.")
     with library.database.lock_writer(), library.database.open() as store:
-        source, target = indexed_path(old, store.known_paths), library.source.real_path(new)
+        source, target = indexed_path(path_of_id(old, store), store.known_paths), library.source.real_path(new)
         files = store.present_files(source)
         if not files:
             raise NotIndexed(f"Nothing is indexed at {os.fsdecode(old)!r}; nothing was changed.")

@@ -14,7 +14,6 @@ from indexer.domain.path_set import PathSet, below
 from indexer.ingest.survey import plan_folder
 from indexer.ports.sources import ScannedFolder
 from indexer.ports.store_writer import FolderScanResult
-from indexer.system.paths import is_under
 
 if TYPE_CHECKING:
     from indexer.ingest.roots import Roots
@@ -119,7 +118,8 @@ class Surveyor:
     def _survey_folder(self, root: bytes) -> RootSurvey:
         survey = RootSurvey(root, self._known_counts[root])
         unseen = self._indexed_as_files(os.path.dirname(root), [root])
-        folders = frozenset(below(self._known_folders, root))
+        known_folders = below(self._known_folders, root)
+        folders = frozenset(known_folders)
         unvisited = set(folders)
         for scanned in self._source.scan(root, self._context.options):
             self._context.check_stop()
@@ -127,7 +127,7 @@ class Surveyor:
             self._note_skipped(scanned)
             self._absorb(scanned)
             if scanned.problem or not scanned.whole:
-                unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
+                unvisited.difference_update(below(known_folders, scanned.path))
             if scanned.problem:
                 self._add(self._unlistable(scanned.path, scanned.problem, survey, unseen))
             elif _is_unchanged(scanned, folders, self._known_digests):

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import StoreDamaged, UsageError, disk_error
+from indexer.domain.image_ids import id_prefix
 from indexer.ingest import run
 from indexer.ingest.analyzer_group import AnalyzerGroup
 from indexer.ingest.moved_roots import follow_moved_roots
 from indexer.ingest.roots import split_available_roots
 from indexer.registry.blends import update_blends
+from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.signals import graceful_stop
 from indexer.system.text import joined
 
@@ -76,6 +78,14 @@ def index(
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")
     return summary
+
+
+def typed_paths(library: Library, paths: Sequence[bytes]) -> list[bytes]:
+    """Return paths that a user typed, with those of files in place of ids; see `paths_of_ids`. Raises UsageError."""
+    if all(id_prefix(path) is None for path in paths) or not library.database.exists():
+        return list(paths)
+    with library.database.open(reading=True) as store:
+        return paths_of_ids(paths, store)
 
 
 def _work_on_cluster(

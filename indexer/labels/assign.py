@@ -107,14 +107,17 @@ def _naming_row(row: str) -> Iterator[None]:
         raise (type(error)(f"{error} (In {row}.)") if row else error) from None
 
 
-def find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[Images]:
-    """Yield the images of each assignment. The store is asked for all digests and paths at once."""
+def find_images(store: StoreReader, assignments: Sequence[LabelAssignment], orphans_too: bool = True) -> Iterator[Images]:
+    """Yield the images of each assignment. The store is asked for all digests and paths at once.
+
+    With `orphans_too`, a path whose label is removed also stands for the images of orphaned labels that were there last.
+    """
     known = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
     stored = dict(zip(paths, indexed_paths(paths, store.known_paths), strict=True))
     files = store.image_files_at(set(stored.values()))
     removals = {stored[one.path] for one in assignments if one.digest is None and one.emotion is None}
-    orphans = _orphans(store, removals)
+    orphans = _orphans(store, removals if orphans_too else ())
     for assignment in assignments:
         if assignment.digest is None:
             path = stored[assignment.path]

@@ -24,7 +24,7 @@ def hide(library: Library, paths: Sequence[bytes], hidden: bool, skip_unknown: b
     with library.database.lock_labels(), library.database.open() as store:
         digests: set[bytes] = set()
         skipped = 0
-        for images in find_images(store, [LabelAssignment(path, None) for path in paths]):
+        for images in find_images(store, [LabelAssignment(path, None) for path in paths], orphans_too=False):
             if images.problems and not skip_unknown:
                 raise NotIndexed(images.problems[0])
             skipped += len(images.problems)

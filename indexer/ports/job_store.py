@@ -24,8 +24,8 @@ class JobStore(Protocol):
     def remove_job(self, name: str) -> bool:
         """Remove a job; return False if there is no job of that name."""
 
-    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        """Record that a job begins at `now`, and return True, if `seen` is still its last beginning.
+    def claim_job(self, job: Job, now: float) -> bool:
+        """Record that a job begins at `now`, and return True, if it was neither begun nor replaced since it was read.
 
         If two processes try, only one gets True. Times are seconds since the epoch.
         """

@@ -5,7 +5,7 @@ A job that fails does not stop the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -67,20 +67,25 @@ class Schedule:
         """
         started: set[str] = set()
         exit_code = 0
-        while True:
-            # Read the jobs again after each run: users may have added or removed some.
-            jobs = [job for job in self.jobs() if job.name not in started]
-            due = timing.due_jobs(jobs, self.clock(), self.zone) + [job for job in jobs if job.name in changed]
-            if not due:
-                return exit_code
-            started.add(due[0].name)
-            job_code = self._run(due[0])
-            exit_code = job_code if exit_code in (0, 3) and job_code else exit_code
+        # The jobs are read again at the end: users may have added some. Those that were removed meanwhile are not claimed.
+        while due := self._due(changed, started):
+            for job in due:
+                started.add(job.name)
+                job_code = self._run(job)
+                exit_code = job_code if exit_code in (0, 3) and job_code else exit_code
+        return exit_code
+
+    def _due(self, changed: frozenset[str], started: Collection[str]) -> list[Job]:
+        """Return the jobs that are due, then the others that are `changed`, without those that were started."""
+        jobs = [job for job in self.jobs() if job.name not in started]
+        due = timing.due_jobs(jobs, self.clock(), self.zone)
+        names = {job.name for job in due}
+        return due + [job for job in jobs if job.name in changed and job.name not in names]
 
     def _run(self, job: Job) -> int:
         now = self.clock()
         with self.open_jobs() as jobs:
-            if not jobs.claim_job(job.name, job.last.begun_at, now):
+            if not jobs.claim_job(job, now):
                 return 0  # another process runs it, or it was removed
         begun = replace(job.last, begun_at=now, retry_at=None)
         log_event("info", "job_begins", f"{job.name}: begins.", job=job.name)

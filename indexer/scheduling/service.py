@@ -33,6 +33,7 @@ from indexer.system.events import log_event
 from indexer.system.ignore_rules import check_exclude_patterns
 from indexer.system.paths import absolute_path
 from indexer.system.signals import interruptible
+from indexer.system.text import named
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -85,7 +86,7 @@ def remove_job(library: Library, name: str) -> None:
         with library.database.open() as store:
             if store.remove_job(name):
                 return
-            names = ", ".join(repr(job.name) for job in store.jobs())
+            names = named([repr(job.name) for job in store.jobs()])
     raise UsageError(f"There is no job {name!r}; {f'the jobs are {names}' if names else 'no jobs exist'}.")
 
 
@@ -132,7 +133,7 @@ def serve(library: Library, open_progress: OpenProgress, metrics: Path | None = 
         _recover(library, schedule)
         jobs = schedule.jobs()
         zone = f"{schedule.zone}"
-        names = ", ".join(job.name for job in jobs) or "none yet; add some with: moodex schedule add"
+        names = named([job.name for job in jobs]) or "none yet; add some with: moodex schedule add"
         home = library.settings.home
         log_event("info", "serving", f"Jobs in {home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
         loop = _ServiceLoop(library, schedule, wait, watchers)

@@ -19,6 +19,7 @@ from indexer.scheduling.run_support import (
 from indexer.scheduling.timing import retry_delay
 from indexer.system.events import log_event
 from indexer.system.signals import interruptible
+from indexer.system.text import named
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -122,5 +123,5 @@ class _WatchLoop:
             self.report(summary)
         if self.is_first:
             names = list(map(os.fsdecode, self.roots))
-            log_event("info", "watching", f"Watching {', '.join(map(repr, names))}; Ctrl-C stops.", roots=names)
+            log_event("info", "watching", f"Watching {named(list(map(repr, names)))}; Ctrl-C stops.", roots=names)
         self.failed_files = summary.failed

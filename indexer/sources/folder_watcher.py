@@ -13,6 +13,7 @@ from indexer.domain.path_set import PathSet
 from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, TABLE_EXTENSIONS, extension_of
 from indexer.system.addresses import remote_address
 from indexer.system.paths import is_under
+from indexer.system.text import named
 
 _EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS)) | set(TABLE_EXTENSIONS)
 
@@ -207,7 +208,7 @@ class FolderWatcher:
         existing = [root for root, state in self._states.items() if state is not None or remote_address(root)]
         silent = [root for root in existing if self.poll is None and self.is_silent(root)]
         if silent:
-            names = ", ".join(repr(os.fsdecode(root)) for root in silent)
+            names = named([repr(os.fsdecode(root)) for root in silent])
             self.warn(f"{names}: this place does not report changes; polling every {self._interval:.0f} s instead.")
         self._polled = set(silent if self.poll is None else self.roots)
         listening = [root for root in existing if root not in self._polled]

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ class Walk:
 
     @staticmethod
     def _rules(folder: bytes, patterns: Sequence[str]) -> tuple[_RulesBelow, ...]:
-        rules = IgnoreRules(patterns) if patterns else None
+        rules = _parsed(tuple(patterns)) if patterns else None
         return (_RulesBelow(folder, rules),) if rules else ()
 
     def folders(self) -> Iterator[ScannedFolder]:
@@ -207,6 +208,12 @@ def _status(entry: _Entry, follow: bool, problems: dict[bytes, Failure]) -> Scan
 def scanned_entry(name: bytes, status: os.stat_result) -> ScannedEntry:
     stamp = stamp_of(status)
     return name, stamp.size, stamp.version, stamp.change or 0
+
+
+@lru_cache(maxsize=4)
+def _parsed(patterns: tuple[str, ...]) -> IgnoreRules:
+    """Parse patterns; the last ones are kept, because a run may scan thousands of roots with thousands of patterns."""
+    return IgnoreRules(patterns)
 
 
 def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
 from indexer.domain.errors import UsageError
+from indexer.system.wildcards import WildcardPatterns
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -33,6 +33,14 @@ class _Rule(NamedTuple):
 _NO_RULE = _Rule(-1, False, False)
 
 
+class _Wildcard(NamedTuple):
+    """A pattern with wildcards; `body` is what is left of it without the marks at its ends."""
+
+    body: str
+    rule: _Rule
+    regex: re.Pattern[str]
+
+
 @dataclass(slots=True)
 class _Names:
     """Rules by an exact text: the last one for all entries, and the last one for folders."""
@@ -48,46 +56,28 @@ class _Names:
         return _NO_RULE if found is None else max(found) if is_folder else found[0]
 
 
-@dataclass(slots=True)
-class _Patterns:
-    """Patterns with wildcards, by a plain part with which everything begins, or ends, that they match."""
-
-    from_end: bool = False
-    patterns: dict[str, list[tuple[_Rule, re.Pattern[str]]]] = field(default_factory=dict)
-    lengths: set[int] = field(default_factory=set)
-
-    def add(self, part: str, rule: _Rule, regex: re.Pattern[str]) -> None:
-        self.patterns.setdefault(part, []).append((rule, regex))
-        self.lengths.add(len(part))
-
-    def of(self, text: str) -> Iterator[list[tuple[_Rule, re.Pattern[str]]]]:
-        """Yield the patterns that may match a text."""
-        for length in self.lengths:
-            part = text[len(text) - length :] if self.from_end else text[:length]
-            if length <= len(text) and part in self.patterns:
-                yield self.patterns[part]
-
-
 class IgnoreRules:
     """The patterns of one list, for the entries below one folder. The last pattern that matches an entry decides.
 
-    Thousands of plain names, paths and extensions cost no more than a few, because they are looked up. Of other patterns, those
-    are tried whose plain start or end an entry has. Names are compared in Unicode NFC.
+    Thousands of plain names, paths and extensions cost no more than a few, because they are looked up. Of patterns with
+    wildcards, those are tried of which an entry has a plain part. Names are compared in Unicode NFC.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Parse patterns, one for each line of an ignore file. Raises UsageError for an invalid one."""
         self._names, self._paths, self._endings = _Names(), _Names(), _Names()
         self._ending_lengths: set[int] = set()
-        self._by_path, self._by_name, self._by_end = _Patterns(), _Patterns(), _Patterns(from_end=True)
+        self._wildcards: list[_Wildcard] = []
         spec = _parse([_composed(pattern) for pattern in patterns])
         for number, pattern in enumerate(spec.patterns):
             if pattern.include is not None and pattern.regex is not None:
-                self._add(number, bool(pattern.include), str(pattern.pattern), pattern.regex)
+                body, rule = _read(number, bool(pattern.include), str(pattern.pattern))
+                if not self._add_plain(body, rule):
+                    self._wildcards.append(_Wildcard(body, rule, pattern.regex))
+        self._by_part = WildcardPatterns([wildcard.body for wildcard in self._wildcards])
 
     def __bool__(self) -> bool:
-        looked_up = (self._names.rules, self._paths.rules, self._endings.rules)
-        return any(looked_up) or any(some.patterns for some in (self._by_path, self._by_name, self._by_end))
+        return any((self._names.rules, self._paths.rules, self._endings.rules, self._wildcards))
 
     def decide(self, path: str, is_folder: bool) -> bool | None:
         """Return whether to leave out the entry at a path relative to the folder; None if no pattern matches it."""
@@ -96,8 +86,9 @@ class IgnoreRules:
         best = max(self._names.last(name, is_folder), self._paths.last(path, is_folder))
         for length in self._ending_lengths:
             best = max(best, self._endings.last(name[-length:], is_folder)) if length <= len(name) else best
-        for patterns in chain(self._by_path.of(path), self._by_name.of(name), self._by_end.of(name)):
-            for rule, regex in reversed(patterns):
+        for candidates in self._by_part.candidates(path):
+            for at in reversed(candidates):
+                _, rule, regex = self._wildcards[at]
                 if rule.number < best.number:
                     break
                 if _matches(regex, path, is_folder):
@@ -105,11 +96,8 @@ class IgnoreRules:
                     break
         return None if best is _NO_RULE else best.excludes
 
-    def _add(self, number: int, excludes: bool, line: str, regex: re.Pattern[str]) -> None:
-        text = line.strip() if not line.rstrip("\n").endswith("\\ ") else line
-        text = text if excludes else text[1:]
-        body = text.removesuffix("/")
-        rule = _Rule(number, excludes, body != text)
+    def _add_plain(self, body: str, rule: _Rule) -> bool:
+        """Add a pattern that can be looked up; return whether it is one."""
         if not _SPECIAL.search(body):
             if "/" in body:
                 self._paths.add(body.removeprefix("/"), rule)
@@ -119,17 +107,16 @@ class IgnoreRules:
             self._endings.add(body[1:], rule)
             self._ending_lengths.add(len(body) - 1)
         else:
-            self._add_wildcards(body, rule, regex)
+            return False
+        return True
 
-    def _add_wildcards(self, body: str, rule: _Rule, regex: re.Pattern[str]) -> None:
-        """Add a pattern under its longer plain part: the start of the path or name, or the end of the name."""
-        is_path = "/" in body
-        start = _SPECIAL.split(body.removeprefix("/"), maxsplit=1)[0]
-        end = _SPECIAL.split(body[body.rfind("/") + 1 :])[-1] if "[" not in body and "\\" not in body else ""
-        if len(end) > len(start):
-            self._by_end.add(end, rule, regex)
-        else:
-            (self._by_path if is_path else self._by_name).add(start, rule, regex)
+
+def _read(number: int, excludes: bool, line: str) -> tuple[str, _Rule]:
+    """Return a pattern without the marks at its ends, and what these say."""
+    text = line.strip() if not line.rstrip("\n").endswith("\\ ") else line
+    text = text if excludes else text[1:]
+    body = text.removesuffix("/")
+    return body, _Rule(number, excludes, body != text)
 
 
 def _matches(regex: re.Pattern[str], path: str, is_folder: bool) -> bool:

@@ -65,6 +65,12 @@ def display_paths(paths: Sequence[bytes], most: int = 2) -> str:
     return f"{shown} and {len(paths) - most:,} more" if len(paths) > most else shown
 
 
+def named(words: Sequence[str], most: int = 20) -> str:
+    """Return the first words and the number of the others: users may have thousands of jobs and folders."""
+    shown = ", ".join(words[:most])
+    return f"{shown} and {len(words) - most:,} more" if len(words) > most else shown
+
+
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 file" or "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

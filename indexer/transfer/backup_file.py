@@ -89,7 +89,8 @@ def read_manifest(path: Path) -> Manifest:
     Raises UsageError for a file that is not a backup, StoreDamaged for a damaged one.
     """
     if not path.is_file():
-        raise UsageError(f"The backup {path} does not exist.")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise UsageError(f"The backup {path} {problem}; give the file that moodex backup wrote.")
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise UsageError(f"{path} is not a backup of moodex.")

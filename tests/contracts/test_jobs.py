@@ -61,13 +61,21 @@ def test_a_removed_job_is_not_returned(job_store: JobStore) -> None:
 def test_one_of_two_processes_claims_a_job(job_store: JobStore) -> None:
     job_store.add_job(NIGHTLY)
     job_store.record_job_status("nightly", JobStatus(retry_at=9.0, failures=2))
-    assert job_store.claim_job("nightly", None, 10.0)
-    assert not job_store.claim_job("nightly", None, 11.0)
+    assert job_store.claim_job(NIGHTLY, 10.0)
+    assert not job_store.claim_job(NIGHTLY, 11.0)
     (job,) = job_store.jobs()
     assert job.last == JobStatus(begun_at=10.0, failures=2)
     assert job.last.unfinished
-    assert job_store.claim_job("nightly", 10.0, 12.0)
-    assert not job_store.claim_job("none", None, 13.0)
+    assert job_store.claim_job(job, 12.0)
+    assert not job_store.claim_job(HOURLY, 13.0)
+
+
+def test_a_job_that_was_replaced_is_not_claimed(job_store: JobStore) -> None:
+    job_store.add_job(NIGHTLY)
+    job_store.remove_job("nightly")
+    job_store.add_job(replace(NIGHTLY, added_at=2000.25))
+    assert not job_store.claim_job(NIGHTLY, 2001.0)
+    assert job_store.claim_job(job_store.jobs()[0], 2001.0)
 
 
 def test_the_status_of_a_job_is_stored(job_store: JobStore) -> None:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from indexer.domain.files import Failure
-from indexer.domain.fingerprints import FINGERPRINT_BYTES
+from indexer.domain.fingerprints import FINGERPRINT_BYTES, SIDE
+from indexer.domain.models import APPEARANCE, EXPRESSION
+from indexer.ports.store import Store
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, LabelMoves
-from tests.support.builders import image, prediction
+from tests.support.builders import card, image, prediction
 from tests.support.scene import OTHER_STAMP, Scene
 
 LOOK = bytes(100 + cell % 50 for cell in range(FINGERPRINT_BYTES))
 SAME_LOOK = bytes(value + 1 for value in LOOK)
-OTHER_LOOK = LOOK[:-4] + bytes(4)
+MIDDLE = FINGERPRINT_BYTES // 2 + SIDE // 2
+OTHER_LOOK = LOOK[:MIDDLE] + bytes(4) + LOOK[MIDDLE + 4 :]
 
 
-def write(scene: Scene, name: str, look: bytes, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1)) -> LabelMoves:
+def write(
+    scene: Scene, name: str, look: bytes, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), expression: float | None = None
+) -> LabelMoves:
+    """Write an image; `expression` is an angle, by which the embeddings of a model with spaces differ."""
     files = tuple(scene.record_scan(*paths, stamp=OTHER_STAMP))
-    entry = AnalyzedFileSet(image(name), {0: (replace(prediction(*p), fingerprint=look),)}, files)
-    return scene.store.commit(scene.run, CommitBatch(predicted=(entry,)))
+    one = replace(prediction(*p), fingerprint=look)
+    if expression is not None:
+        parts = [np.cos(expression), np.sin(expression), 0, 0, *[0.5] * 4]
+        one = replace(one, embedding=np.array(parts, dtype=np.float16))
+    return scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), {0: (one,)}, files),)))
 
 
 def labels(scene: Scene) -> dict[bytes | None, str]:
@@ -54,6 +64,23 @@ def test_another_label_is_kept_with_its_last_path(scene: Scene, way: str) -> Non
     (orphan,) = scene.store.labeled_images()
     assert (orphan.path, orphan.last_path, orphan.emotion) == (None, b"/a/1.png", "crying")
     assert all(ranked.hit.label is None for ranked in scene.store.predicted_at(scene.model, b"/a/1.png"))
+
+
+def test_a_label_follows_a_picture_that_was_turned_whatever_the_model_sees(scene: Scene) -> None:
+    write(scene, "one", LOOK, b"/a/1.png")
+    label(scene, "one")
+    turned = np.rot90(np.frombuffer(LOOK, np.uint8).reshape(SIDE, SIDE)).tobytes()
+    assert write(scene, "two", turned, b"/a/1.png", p=(0.1, 0.8, 0.1)) == LabelMoves(followed=1)
+
+
+def test_of_a_model_with_spaces_the_expression_decides(store: Store) -> None:
+    scene = Scene(store, store.register_model(replace(card(), spaces=((EXPRESSION, 4), (APPEARANCE, 4)))))
+    write(scene, "one", LOOK, b"/a/1.png", expression=0.0)
+    label(scene, "one")
+    assert write(scene, "two", SAME_LOOK, b"/a/1.png", p=(0.1, 0.8, 0.1), expression=0.4) == LabelMoves(followed=1)
+    (file,) = scene.record_scan(b"/a/1.png", stamp=OTHER_STAMP)
+    write(scene, "three", LOOK, b"/a/3.png", expression=1.2)
+    assert scene.store.commit(scene.run, CommitBatch(linked=((file, image("three").digest),))) == LabelMoves(orphaned=1)
 
 
 def test_a_label_stays_with_the_other_files_of_its_image(scene: Scene) -> None:

@@ -191,7 +191,7 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.expire(2e10) and store.forget_model(other)
     store.forget_run(store.begin_run([b"/a"], scene.model))
     job = Job("j", (b"/a",), Trigger(every=60.0), JobOptions(), 0.0)
-    assert store.add_job(job) and store.claim_job("j", None, 1.0)
+    assert store.add_job(job) and store.claim_job(job, 1.0)
     store.record_job_status("j", JobStatus())
     assert store.jobs() and store.remove_job("j")
 

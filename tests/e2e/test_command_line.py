@@ -575,3 +575,12 @@ def test_two_images_that_share_a_caption_do_not_replace_it(moodex: Run, tmp_path
     moodex("label", tmp_path / "images/000.gif", "-e", "angry")
     facts = json.loads(moodex("sidecars", "--captions", "--force", "--json").stdout)
     assert (facts["written"], facts["kept"]) == (1, 1)
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert cli.run(["index", "."]) == 2
+    assert "The current folder does not exist any more." in capfd.readouterr().err

@@ -139,7 +139,7 @@ def test_a_missing_default_model_is_an_error_that_suggests_a_command(
 
 
 def test_an_invalid_model_is_not_added(moodex: Run, weights: Path, tmp_path: Path) -> None:
-    assert_one_sentence_error(moodex("models", "add", tmp_path / "none.safetensors"), 2, "is not a .safetensors file")
+    assert_one_sentence_error(moodex("models", "add", tmp_path / "none.safetensors"), 2, "does not exist")
     output(moodex("models", "add", weights))
     assert_one_sentence_error(moodex("models", "add", weights), 2, "There is a model 'mine' already")
     assert_one_sentence_error(moodex("models", "add", weights, "--name", "moodex-lite0", "--force"), 2, "came with moodex")

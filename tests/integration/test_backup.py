@@ -265,6 +265,11 @@ def test_an_altered_backup_is_refused_and_changes_nothing(library: Library, tmp_
     assert not list(tmp_path.rglob("evil*"))
 
 
+def test_a_folder_is_no_backup(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a file; give the file that moodex backup wrote"):
+        restore(library.settings, tmp_path, yes=True)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"hello", "zip", "newer"])
 def test_a_file_that_is_not_a_backup_is_refused(library: Library, tmp_path: Path, content: bytes | str | None) -> None:
     path = tmp_path / "x.zip"

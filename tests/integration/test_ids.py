@@ -12,11 +12,12 @@ from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.export import ExportRequest
 from indexer.exporters.text import writer_for
 from indexer.ingest import library_roots
+from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from indexer.transfer.export import export
 from tests.support.builders import write_images
-from tests.support.library import Library
+from tests.support.library import Library, counts
 
 
 @pytest.fixture
@@ -78,3 +79,21 @@ def test_digits_of_several_images_are_refused(library: Library, image_id: str, m
     with pytest.raises(UsageError, match="give more digits"):
         library_roots.forget(library.opened, [b"00000"])
     assert len(library.paths()) == 5
+
+
+def test_an_id_is_indexed_again(library: Library, image_id: str) -> None:
+    paths = ingest_service.typed_paths(library.opened, [image_id.encode(), b"0123456789", os.fsencode(library.folder)])
+    copies = [os.fsencode(library.folder / name) for name in ("000.png", "copy.png")]
+    assert (sorted(paths[:2]), paths[2:]) == (copies, [b"0123456789", os.fsencode(library.folder)])
+    assert counts(library.index(*map(os.fsdecode, copies), force=True)) == {"scanned": 2, "indexed": 1, "reused": 1}
+
+
+def test_an_image_with_one_file_moves_by_its_id(library: Library, image_id: str) -> None:
+    one, other = library.folder / "001.png", library.folder / "renamed.png"
+    one_id = library.show(one)[0].image_id[:8].encode()
+    one.rename(other)
+    report = library_roots.move(library.opened, one_id, os.fsencode(other))
+    assert (report.moved, report.old) == (1, os.fsencode(one))
+    assert "renamed.png" in library.paths()
+    with pytest.raises(UsageError, match="has 2 files"):
+        library_roots.move(library.opened, image_id.encode(), os.fsencode(other))

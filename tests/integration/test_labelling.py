@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
 from db.sql.transactions import connect_for_writing
@@ -17,8 +18,10 @@ from indexer.domain.files import FileStamp
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from indexer.labels.conflicts import find_conflicts
+from indexer.labels.hide import hide
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult
-from tests.support.builders import card, image, prediction, write_images
+from tests.support.builders import card, draw_blocks, encoded, image, prediction, write_images
+from tests.support.drawn_faces import draw_face
 from tests.support.library import Library
 from tests.support.memory_store import MemoryStore
 
@@ -216,3 +219,32 @@ def test_a_pipe_is_not_a_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="not a regular file"):
         parse_assignments([os.fsencode(tmp_path / "labels.csv")], None, False)
+
+
+def test_hiding_a_path_does_not_hide_what_was_there_before(indexed: Library) -> None:
+    path = indexed.folder / "a/007.png"
+    label(indexed, path, emotion="sad")
+    path.write_bytes(encoded(draw_blocks(700)))
+    indexed.index()
+    assert [image.path for image in labels_service.list_labels(indexed.opened, orphans=True)] == [os.fsencode(path)]
+    assert hide(indexed.opened, [os.fsencode(path)], True).changed == 1
+
+
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_LEFT_RIGHT])
+def test_the_label_of_a_file_follows_a_turn_and_a_crop(indexed: Library, turn: Image.Transpose) -> None:
+    path, other = indexed.folder / "a/face.png", indexed.folder / "a/other.png"
+    face = draw_face("wink", "teeth", 400)
+    face.save(path)
+    draw_face("open", "smile", 400).save(other)
+    indexed.index()
+    label(indexed, path, emotion="crying")
+    label(indexed, other, emotion="happy")
+    turned = face.transpose(turn)
+    turned.save(path)
+    assert indexed.index().indexed == 1
+    turned.crop((4, 0, 392, 396)).save(path)
+    draw_face("closed", "smile", 400).save(other)
+    assert indexed.index().indexed == 2
+    found = {image.path: image.emotion for image in labels_service.list_labels(indexed.opened)}
+    assert found[os.fsencode(path)] == "crying"
+    assert [image.emotion for image in labels_service.list_labels(indexed.opened, orphans=True)] == ["happy"]

@@ -306,3 +306,13 @@ def test_watching_a_server_that_begins_to_deny_access_loses_nothing(
     assert changed == {root}
     library.index(*(Path(os.fsdecode(path)) for path in changed), record_idle=False)
     assert found(library) == set(PAGES)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_server_that_cannot_be_reached_is_one_plain_reason(retries: int) -> None:
+    with serving(FileServer()) as server:
+        address = server.address  # nothing listens there once the server has ended
+    client = WebClient(reaches_private=True, may_follow=lambda _, __: False, retries=retries)
+    with pytest.raises(Unreadable) as raised:
+        client.request("GET", f"{address}/x.png")
+    assert str(raised.value).startswith("its server cannot be reached: Failed to establish a new connection")

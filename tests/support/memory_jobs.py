@@ -20,11 +20,11 @@ class MemoryJobs:
     def remove_job(self, name: str) -> bool:
         return self._jobs.pop(name, None) is not None
 
-    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        job = self._jobs.get(name)
-        if job is None or job.last.begun_at != seen:
+    def claim_job(self, job: Job, now: float) -> bool:
+        known = self._jobs.get(job.name)
+        if known is None or (known.added_at, known.last.begun_at) != (job.added_at, job.last.begun_at):
             return False
-        self._jobs[name] = replace(job, last=replace(job.last, begun_at=now, retry_at=None))
+        self._jobs[job.name] = replace(known, last=replace(known.last, begun_at=now, retry_at=None))
         return True
 
     def record_job_status(self, name: str, last: JobStatus) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
+from indexer.domain.edits import Look, label_holds
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
-from indexer.domain.fingerprints import nearly_the_same
-from indexer.domain.models import ModelCard
+from indexer.domain.models import EXPRESSION, ModelCard
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
@@ -197,10 +198,13 @@ class MemoryStore(MemoryReader):
         targets |= {file.path: digest for file, digest in batch.linked}
         main = {digest: rows[0].prediction for digest, rows in self._predictions.get(model_id, {}).items()}
         main |= {entry.image.digest: entry.predictions[0][0] for entry in batch.predicted if 0 in entry.predictions}
-        best = {digest: int(np.argmax(prediction.probabilities)) for digest, prediction in main.items()}
         stored = (rows for predictions in self._predictions.values() for rows in predictions.items() if rows[1])
         prints = {digest: rows[0].prediction.fingerprint for digest, rows in stored}
-        prints |= {digest: prediction.fingerprint for digest, prediction in main.items()}
+        looks = defaultdict(Look, {digest: Look(fingerprint) for digest, fingerprint in prints.items()})
+        card = self._cards[model_id - 1]
+        part = card.space_slice(EXPRESSION) if card.spaces else None
+        for digest, one in main.items():
+            looks[digest] = Look(one.fingerprint, one.probabilities, None if part is None else one.embedding[part])
         labeled = dict(self._labels_by_digest)
         changes = [
             (path, self._files[path].digest or b"", new)
@@ -210,8 +214,7 @@ class MemoryStore(MemoryReader):
         in_use = {targets.get(path, file.digest) for path, file in self._files.items() if file.is_live}
         followed: dict[bytes, bytes] = {}
         for _, old, new in changes:
-            same_look = new is not None and nearly_the_same(prints.get(old), prints.get(new))
-            if new is not None and same_look and new not in labeled and best.get(old, best.get(new)) == best.get(new):
+            if new is not None and new not in labeled and label_holds(looks[old], looks[new]):
                 followed.setdefault(new, old)
         for new, old in followed.items():
             self._labels_by_digest[new] = labeled[old]

@@ -150,13 +150,14 @@ def test_an_animation_of_10_000_frames_is_read() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (files.lottie(w=0), "it states no size"),
-        (files.lottie(w=-5), "it states no size"),
-        (files.lottie(h=1e30), "it states no size"),
-        (files.lottie(w="100"), "it states no size"),
+        (files.lottie(w=0), "it states no possible size"),
+        (files.lottie(w=-5), "it states no possible size"),
+        (files.lottie(h=1e30), "it states no possible size"),
+        (files.lottie(w="100"), "it states no possible size"),
         (files.lottie(op=0), "it has no frame"),
         (files.lottie()[:-5], "Lottie"),
         (files.tgs()[:-5], "ends too early"),
+        (files.tgs()[:60], "it is cut off"),
         (b"[" + files.lottie() + b"]", "it is not an animation"),
         (files.zipped(**{"manifest.json": b"{}", "animations/a.png": b""}), "an archive without an animation"),
         (b'{"fr":1,"op":2,"layers":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "cannot be decoded"),
@@ -243,7 +244,8 @@ def test_a_damaged_photoshop_file_is_refused(change: Callable[[bytes], bytes], r
     [
         ({"preview.png": b"x"}, r"it has no merged image \(mergedimage.png\); save it as PNG"),
         ({"mergedimage.png": b"x" * 2000}, "exceeds the limit"),
-        ({"mergedimage.png": b"x"}, r"it is an OpenRaster file \(ORA\) and cannot be decoded"),
+        ({"mergedimage.png": b"x"}, "its merged image is damaged"),
+        ({"mergedimage.png": b"\x89PNG\r\n\x1a\nxx"}, "its merged image is damaged"),
     ],
 )
 def test_an_archive_without_a_good_merged_image_is_refused(
@@ -308,3 +310,9 @@ def test_a_file_cut_anywhere_is_read_or_refused_in_a_sentence(name: str) -> None
 
 def test_json_that_is_not_an_animation_is_named() -> None:
     refused(json.dumps({"layers": [], "error": "not found"}).encode(), "JSON text")
+
+
+def test_a_jpeg_xl_image_without_its_end_is_named() -> None:
+    data = files.jxl(draw_blocks(1))
+    for end in (12, len(data) // 2):
+        refused(data[:end], "it is cut off")

@@ -141,3 +141,10 @@ def test_short_work_writes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     progress.advance(5, 0)
     progress.finish()
     assert capsys.readouterr().err == ""
+
+
+def test_requests_that_are_repeated_are_told_only_in_a_verbose_log(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbosity, told in (("normal", False), ("verbose", True)):
+        logs.configure("text", verbosity)
+        logging.getLogger("urllib3.connectionpool").warning("Retrying")
+        assert ("Retrying" in capsys.readouterr().err) == told

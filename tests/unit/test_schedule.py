@@ -188,7 +188,7 @@ def test_a_job_whose_process_died_resumes_at_the_next_start() -> None:
 def test_a_job_that_another_process_began_is_skipped() -> None:
     harness = ScheduleHarness(HOURLY)
     seen = harness.jobs.jobs()[0]
-    harness.jobs.claim_job("hourly", None, NOON)
+    harness.jobs.claim_job(seen, NOON)
     assert harness.schedule._run(seen) == 0
     assert harness.ran == []
 
@@ -209,3 +209,24 @@ def test_a_job_that_is_removed_while_it_runs_stays_removed() -> None:
     harness.ends["hourly"] = remove
     assert harness.schedule.run_due() == 0
     assert harness.jobs.jobs() == []
+
+
+def test_many_due_jobs_are_read_a_few_times_and_those_that_were_removed_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = ScheduleHarness(*(replace(HOURLY, name=f"job{number:03}") for number in range(300)))
+    reads: list[int] = []
+    real_jobs = MemoryJobs.jobs
+
+    def jobs(self: MemoryJobs) -> list[Job]:
+        reads.append(1)
+        return real_jobs(self)
+
+    def change_others() -> Summary:
+        harness.jobs.remove_job("job100")
+        harness.jobs.add_job(replace(HOURLY, name="added"))
+        return DONE
+
+    monkeypatch.setattr(MemoryJobs, "jobs", jobs)
+    harness.ends["job000"] = change_others
+    assert harness.schedule.run_due() == 0
+    assert len(reads) == 3 and len(harness.ran) == 300
+    assert harness.ran[-1] == "added" and "job100" not in harness.ran

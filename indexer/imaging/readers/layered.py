@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 from PIL import Image, PngImagePlugin
@@ -18,10 +19,13 @@ _HEAD_BYTES = 128
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open the merged image. Raises Damaged if it is missing or too large, and what Pillow raises."""
+    """Open the merged image. Raises Damaged if it is missing, damaged or too large."""
     merged = read_member(data, _MERGED.__eq__, _MAX_MERGED_BYTES)
     if merged is None:
         raise Damaged(f"it has no merged image ({_MERGED}); save it as PNG")
-    image = PngImagePlugin.PngImageFile(BytesIO(merged))
+    try:
+        image = PngImagePlugin.PngImageFile(BytesIO(merged))
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise Damaged("its merged image is damaged; save the file again in the program that made it") from error
     image.format = "KRA" if b"application/x-krita" in data[:_HEAD_BYTES] else "ORA"
     return image

@@ -58,7 +58,7 @@ def _side(animation: dict[str, Any], name: str) -> float:
     """Return the width or height that an animation states. Raises Damaged if it is not a possible one."""
     side = animation.get(name)
     if not isinstance(side, int | float) or not 1 <= side <= _MAX_STATED_SIDE:
-        raise Damaged("it states no size")
+        raise Damaged("it states no possible size")
     return side
 
 

@@ -138,18 +138,19 @@ def _body(response: Any, has_body: bool) -> Iterator[bytes]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except NewConnectionError as error:
-        raise Unreadable(f"its server cannot be reached: {_innermost(error)}") from error
     except (HTTPError, OSError, ValueError) as error:
-        raise Unreadable(f"its server does not answer as it should: {_innermost(error)}") from error
+        reason = _innermost(error)
+        text = " ".join(str(reason).split())[:200] or type(reason).__name__
+        if isinstance(reason, NewConnectionError):
+            # Its text begins with the connection, as Python writes it.
+            raise Unreadable(f"its server cannot be reached: {text.partition('): ')[2] or text}") from error
+        raise Unreadable(f"its server does not answer as it should: {text}") from error
 
 
-def _innermost(error: BaseException) -> str:
-    """Return the reason in an error of urllib3, which often wraps another."""
+def _innermost(error: BaseException) -> BaseException:
+    """Return the reason of an error of urllib3, which often wraps another."""
     reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return _innermost(reason)
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return _innermost(reason) if isinstance(reason, BaseException) else error
 
 
 def is_public(address: str) -> bool:
