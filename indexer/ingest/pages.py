@@ -118,7 +118,8 @@ class _ReceivedPages:
 def _no_access(node: str, file: PendingFile, reason: str) -> Unavailable:
     return Unavailable(
         f"The machine {node} cannot read {display_path(file.path)}, which this machine reads: {reason}. Every machine needs the "
-        "same folders under the same paths, or the same access to the bucket; then run the same command again."
+        "same folders under the same paths, or the same access to the bucket: workers have the environment of the command that "
+        "started their part of the cluster. Then run the same command again."
     )
 
 
