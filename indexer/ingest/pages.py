@@ -181,10 +181,11 @@ class _PageAnalyst:
     def _begin(self, page: int) -> tuple[int, frozenset[bytes]]:
         """Begin a page, as soon as this process may be that far ahead of the one that commits."""
         deadline = time.monotonic() + _MOST_WAIT_SECONDS
-        begun: tuple[int, frozenset[bytes]] | None
-        while (begun := self.register.call("begin", page, time.monotonic() > deadline)) is None:
+        while True:
+            begun: tuple[int, frozenset[bytes]] | None = self.register.call("begin", page, time.monotonic() > deadline)
+            if begun is not None:
+                return begun
             time.sleep(_WAIT_SECONDS)
-        return begun
 
 
 class _PageWork:
