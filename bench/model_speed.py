@@ -87,6 +87,7 @@ NETWORKS = {
     "wd-swinv2-tagger-v3": Network("swinv2_base_window8_256", 448, _tagger, {"img_size": 448, "window_size": 14}),
     "wd-eva02-large-tagger-v3": Network("eva02_large_patch14_448", 448, _tagger),
     "CLIP-ViT-B-32-laion2B-s34B-b79K": Network("ViT-B-32", 224, _image_encoder),
+    "ViT-B-16-SigLIP": Network("ViT-B-16-SigLIP", 224, _image_encoder),
 }
 
 

@@ -29,17 +29,26 @@ class Claim(NamedTuple):
 class ClaimRegister:
     """The claims of all pages, in one process next to the store. Some analyzers classify all images again."""
 
-    def __init__(self, database: Database, run_id: int, recomputing: Sequence[int]) -> None:
-        """`recomputing` are the positions of the analyzers that classify all images again: all or none of the run's."""
+    def __init__(self, database: Database, run_id: int, recomputing: Sequence[int], most_pages: int) -> None:
+        """`recomputing` are the positions of the analyzers that classify all images again: all or none of the run's.
+
+        `most_pages` is the number of pages that may be begun before their results arrive.
+        """
         self._store = ExitStack().enter_context(database.open(reading=True))
-        self._run_id, self._recomputing = run_id, tuple(recomputing)
+        self._run_id, self._recomputing, self._most_pages = run_id, tuple(recomputing), most_pages
         self._claims = DigestClaims(remember=bool(recomputing))
         self._pages: defaultdict[int, dict[bytes, Claim]] = defaultdict(dict)
         self._attempts: Counter[int] = Counter()
         self._file_attempts: Counter[int] = Counter()
 
-    def begin(self, page: int) -> tuple[int, frozenset[bytes]]:
-        """Count an attempt at a page; return its number, from 1, and the digests that earlier attempts claimed."""
+    def begin(self, page: int, waited: bool = False) -> tuple[int, frozenset[bytes]] | None:
+        """Count an attempt at a page; return its number, from 1, and the digests that earlier attempts claimed.
+
+        None: as many pages as may be are begun; ask again later. A page that was begun before is never refused, nor a worker that
+        has `waited` long enough.
+        """
+        if len(self._attempts) >= self._most_pages and page not in self._attempts and not waited:
+            return None
         self._attempts[page] += 1
         return self._attempts[page], frozenset(self._pages[page])
 

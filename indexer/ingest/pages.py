@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +35,13 @@ PAGE_FILES = 32
 WAVE_FILES = 1 << 18
 """Files that are handed to the cluster at the same time: this process keeps about half a kilobyte for each."""
 
+_LEAST_PAGES_AHEAD = 3
+"""Results that may wait for this process, if there are fewer workers; else one for each worker. They are lost if it dies."""
+
+_WAIT_SECONDS = 0.05
+_MOST_WAIT_SECONDS = 60.0
+"""A worker does not wait longer to begin a page: pages of workers that died may stand behind it, and are counted as begun."""
+
 _FILE_ATTEMPTS = 2
 _SUSPECT_FILES = 8
 """A worker that can read none of this many files may be on a machine that has no access to them."""
@@ -62,7 +70,8 @@ def work_on_cluster(
 
     def work(queue: Queue, recompute: bool) -> Iterator[RunCounts]:
         recomputing = range(len(analyzers.analyzers)) if recompute else ()
-        register = cluster.share(partial(ClaimRegister, library.database, queue.run_id, recomputing))
+        most_pages = cluster.plan.workers + max(cluster.plan.workers, _LEAST_PAGES_AHEAD)
+        register = cluster.share(partial(ClaimRegister, library.database, queue.run_id, recomputing, most_pages))
         coordinator = Coordinator(queue.pending(), RunClaims(register), PAGE_FILES, batches=1, workers=0, lookahead=WAVE_FILES)
         with cluster.open_executor(partial(analysis.open, register), PAGE_FILES) as pages:
             yield from drive(coordinator, _ReceivedPages(pages, register, library.source), queue.commit, check_stop)
@@ -109,7 +118,8 @@ class _ReceivedPages:
 def _no_access(node: str, file: PendingFile, reason: str) -> Unavailable:
     return Unavailable(
         f"The machine {node} cannot read {display_path(file.path)}, which this machine reads: {reason}. Every machine needs the "
-        "same folders under the same paths, or the same access to the bucket; then run the same command again."
+        "same folders under the same paths, or the same access to the bucket: workers have the environment of the command that "
+        "started their part of the cluster. Then run the same command again."
     )
 
 
@@ -154,7 +164,7 @@ class _PageAnalyst:
         A file that was analyzed alone when two workers ended fails.
         """
         files = [item.file for item in items if isinstance(item, DecodeFile)]
-        attempt, former = self.register.call("begin", page)
+        attempt, former = self._begin(page)
         claims = PageClaims(self.register, page, former)
         work = _PageWork(Worker(self.source, self.analyzers, claims.positions, claims), self.open_executor, self.threads)
         if attempt == 1:
@@ -167,6 +177,15 @@ class _PageAnalyst:
                     work.analyze([file])
                     self.register.tell("end_file", file.id)
         return work.result(page, len(files), claims)
+
+    def _begin(self, page: int) -> tuple[int, frozenset[bytes]]:
+        """Begin a page, as soon as this process may be that far ahead of the one that commits."""
+        deadline = time.monotonic() + _MOST_WAIT_SECONDS
+        while True:
+            begun: tuple[int, frozenset[bytes]] | None = self.register.call("begin", page, time.monotonic() > deadline)
+            if begun is not None:
+                return begun
+            time.sleep(_WAIT_SECONDS)
 
 
 class _PageWork:

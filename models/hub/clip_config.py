@@ -74,13 +74,13 @@ def _transformers_options(config: Mapping[str, Any], paths: Mapping[str, Path], 
     if not images.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     tokenizer = read_config(paths[TOKENIZER_CONFIG]) if TOKENIZER_CONFIG in paths else {}
-    is_canonical = str(tokenizer.get("tokenizer_class", "")) in ("SiglipTokenizer", "SiglipTokenizerFast")
+    is_siglip = str(tokenizer.get("tokenizer_class", "")) in ("SiglipTokenizer", "SiglipTokenizerFast")
     return {
         "size": vision.get("image_size", _SIZES[kind]),
         **Normalization.from_timm({"mean": mean, "std": std}, "rgb").as_options(),
         "context_length": text.get("max_position_embeddings", _CONTEXT_LENGTHS[kind]),
         "pad_id": _pad_id(paths, name),
-        "clean": "canonicalize" if is_canonical else "lower",
+        "clean": "siglip" if is_siglip else "lower",
     }
 
 

@@ -60,9 +60,11 @@ def export_encoders(
     inputs = {"image": (network, images), "text": (TextEncoderModule(network), tokens)}
     graphs = {}
     for name, (module, example) in inputs.items():
-        graphs[name] = _export_linked(module, torch.from_numpy(example), tensors)
-        session, _kept = open_session(graphs[name].onnx, graphs[name].load_weights(weights))
-        found = session.run(None, {session.get_inputs()[0].name: example})[-1]
+        has_inputs = name == "text"
+        graphs[name] = _export_linked(module, torch.from_numpy(example), tensors, has_inputs)
+        linked = graphs[name].load_weights(weights)
+        session, _kept = open_session(graphs[name].onnx, {} if has_inputs else linked)
+        found = session.run(None, {session.get_inputs()[0].name: example, **(linked if has_inputs else {})})[-1]
         with torch.inference_mode():
             result = module(torch.from_numpy(example))
         expected = (result if isinstance(result, Tensor) else result[-1]).numpy()
@@ -71,10 +73,10 @@ def export_encoders(
     return graphs
 
 
-def _export_linked(module: nn.Module, example: Tensor, tensors: Mapping[str, npt.NDArray[Any]]) -> LinkedGraph:
-    """Export a module with one input, (N, ...), of which `example` has two rows."""
+def _export_linked(module: nn.Module, example: Tensor, tensors: Mapping[str, npt.NDArray[Any]], as_inputs: bool) -> LinkedGraph:
+    """Export a module with one input, (N, ...), of which `example` has two rows. `as_inputs`: its weights are inputs, too."""
     model = _export(module, example)
-    linked = _link(model, tensors)
+    linked = _link(model, tensors, as_inputs)
     _remove_descriptions(model)
     onnx = model.SerializeToString(deterministic=True)
     return LinkedGraph(onnx, tuple(linked), digest_of([tensors[name] for name in linked]))
@@ -100,13 +102,15 @@ def _export(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _link(model: onnx.ModelProto, tensors: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+def _link(model: onnx.ModelProto, tensors: Mapping[str, npt.NDArray[Any]], as_inputs: bool) -> list[str]:
     """Replace the constants of a graph that equal a tensor, or its transpose, by that tensor; return the names of the tensors.
+
+    They become external data, or inputs.
 
     The exporter transposes the matrices of linear layers. A product with a transposed matrix is one operator of ONNX Runtime,
     so the file need not be transposed when it is opened.
     """
-    from onnx import numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     plain, transposed = _by_content(tensors)
     factors = _factors(model)
@@ -130,7 +134,9 @@ def _link(model: onnx.ModelProto, tensors: Mapping[str, npt.NDArray[Any]]) -> li
         del node.input[:]
         node.input.extend(names)
     del model.graph.initializer[:]
-    model.graph.initializer.extend([*kept, *linked.values()])
+    model.graph.initializer.extend(kept if as_inputs else [*kept, *linked.values()])
+    if as_inputs:
+        model.graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, tensors[name].shape) for name in linked)
     model.opset_import.add(domain=_MICROSOFT, version=1)
     return list(linked)
 

@@ -35,13 +35,14 @@ class OnnxTextEncoder:
     def __init__(self, source: HubSource, graph: LinkedGraph, paths: Mapping[str, Path]) -> None:
         tokenizer = read_verified(paths[TOKENIZER], source.files[TOKENIZER])
         self._tokenize = Tokenizer(tokenizer, source.options, source.repository)
-        self._session, self._weights = open_session(graph.onnx, graph.load_weights(paths[weights_name(source)]))
+        self._weights = graph.load_weights(paths[weights_name(source)])
+        self._session, _ = open_session(graph.onnx, {})
         self._input = self._session.get_inputs()[0].name
 
     def encode(self, texts: Sequence[str]) -> Floats:
         tokens = self._tokenize(texts)
         outputs = [
-            self._session.run(None, {self._input: tokens[start : start + _BATCH_SIZE]})[0]
+            self._session.run(None, {self._input: tokens[start : start + _BATCH_SIZE], **self._weights})[0]
             for start in range(0, len(tokens), _BATCH_SIZE)
         ]
         vectors: Floats = np.concatenate(outputs).astype(np.float32, copy=False)

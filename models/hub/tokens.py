@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 EXTRA = "clip"
 """The extra of moodex that installs tokenizers."""
 
-_NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 CLEANED: dict[str, Callable[[str], str]] = {
     "whitespace": lambda text: " ".join(text.split()),
     "lower": lambda text: " ".join(text.split()).lower(),
-    "canonicalize": lambda text: " ".join(text.translate(_NO_PUNCTUATION).lower().split()),
+    "canonicalize": lambda text: " ".join(text.replace("_", " ").translate(_NO_PUNCTUATION).lower().split()),
+    "siglip": lambda text: " ".join(text.lower().translate(_NO_PUNCTUATION).split()),
 }
-"""What is done to a text before it is split into tokens, by the names that open_clip uses."""
+"""What is done to a text before it is split into tokens: by the names that open_clip uses, and by SigLIP of transformers."""
 
 
 class Tokenizer:

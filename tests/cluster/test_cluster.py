@@ -8,19 +8,22 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from db.sqlite.store import SqliteStore
+from indexer.bootstrap import open_library
 from indexer.domain.files import FileState
 from indexer.domain.runs import DIED, DONE
-from indexer.ingest.pages import PAGE_FILES
+from indexer.ports.database import Database
+from indexer.settings import Settings
 from tests.support.bucket import Bucket, bucket
 from tests.support.builders import draw_blocks, encoded
-from tests.support.ray_machines import PATIENCE_SECONDS, Machines, images_by_node, ray_machines, read_log, start_run, wait_until
+from tests.support.ray_machines import PATIENCE_SECONDS, Machines, ray_machines, read_log, start_run, wait_until
 
 DISTINCT, TWINS, DAMAGED = 890, 99, 11
+WORKERS = 3
+PAGE = 21
+"""1,000 files are divided into 16 pages for each worker."""
 
 
 @pytest.fixture
@@ -36,58 +39,74 @@ def pictures(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
         yield made
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, home: Path) -> Settings:
+    """A library in a file, and one on a server."""
+    on_server = request.param == "postgresql"
+    return Settings(home, store=request.getfixturevalue("postgres_url") if on_server else None)
+
+
 @pytest.fixture
-def machines(pictures: Bucket) -> Iterator[Machines]:
-    """Three machines, whose environment leads to the bucket."""
-    with ray_machines([1, 1, 1]) as started:
+def machines(pictures: Bucket, settings: Settings) -> Iterator[Machines]:
+    """Three machines, whose environment leads to the bucket. They end before the server of the library."""
+    with ray_machines([1] * WORKERS) as started:
         yield started
 
 
 def test_a_run_survives_the_death_of_a_machine_a_worker_and_its_own_process(
-    machines: Machines, pictures: Bucket, tmp_path: Path, home: Path
+    machines: Machines, pictures: Bucket, tmp_path: Path, settings: Settings
 ) -> None:
-    log = tmp_path / "computed.txt"
-    run = start_run(machines.address, home, log, pictures.address)
+    """What is computed twice is what a death loses.
+
+    - A machine with one worker loses the page that the worker had in hand, and so does a worker. The run computes these two pages
+      again, at most.
+    - The process that commits loses what it has not committed: the page that each worker has in hand, as many results that wait
+      for it, and the one that it has just taken. The next run computes exactly what was not committed, each image once.
+    """
+    first_log, second_log, database = tmp_path / "first.txt", tmp_path / "second.txt", open_library(settings).database
+    run = start_run(machines.address, settings, first_log, pictures.address)
     try:
-        wait_until(lambda: sum(images_by_node(log).values()) >= 100 and bool(machines.others() & set(images_by_node(log))), run)
-        machines.remove(sorted(machines.others() & set(images_by_node(log)))[0])
+        wait_until(lambda: len(read_log(first_log)) >= 100 and bool(machines.others() & nodes(first_log)), run)
+        machines.remove(sorted(machines.others() & nodes(first_log))[0])
 
-        before = len(read_log(log))
-        wait_until(lambda: len(read_log(log)) > before + 2, run)
-        os.kill(read_log(log)[-1].pid, signal.SIGKILL)
+        before = len(read_log(first_log))
+        wait_until(lambda: len(read_log(first_log)) > before, run)
+        os.kill(read_log(first_log)[-1].pid, signal.SIGKILL)
 
-        wait_until(lambda: committed(home) >= 300, run)
+        wait_until(lambda: committed(database) >= 300, run)
     finally:
         run.kill()
         run.communicate()
-    kept = committed(home)
+    kept = committed(database)
     assert 300 <= kept < DISTINCT
 
-    output, errors = start_run(machines.address, home, log, pictures.address).communicate(timeout=PATIENCE_SECONDS)
+    output, errors = start_run(machines.address, settings, second_log, pictures.address).communicate(timeout=PATIENCE_SECONDS)
     summary = json.loads(output)
     assert summary["engine"] == "ray"
     assert errors == b""
-    with SqliteStore(home / "moodex.sqlite") as store:
-        assert stored(store) == (DISTINCT + TWINS, DAMAGED, DISTINCT, DISTINCT)
+    with database.open(reading=True) as store:
+        counts, (model,) = store.counts(), store.models()
+        assert counts.files == {FileState.DONE: DISTINCT + TWINS, FileState.FAILED: DAMAGED}
+        assert counts.images == store.image_count(model.id) == store.regions(model.id) == DISTINCT
         last, first = store.runs(2)
     assert (first.outcome, last.outcome) == (DIED, DONE)
     assert summary["indexed"] + kept == DISTINCT
 
-    ended_workers = 1 + 1 + 3
-    on_their_way = 3  # results that the killed process had not committed
-    assert sum(images_by_node(log).values()) <= DISTINCT + PAGE_FILES * (ended_workers + on_their_way)
+    earlier, later = ([entry.pixels for entry in read_log(log)] for log in (first_log, second_log))
+    assert len(later) == len(set(later)) == DISTINCT - kept
+    assert len(set(earlier) | set(later)) == DISTINCT
+    assert len(earlier) - len(set(earlier)) <= 2 * PAGE
+    assert len(set(earlier)) - kept <= PAGE * (2 * WORKERS + 1)
 
 
-def committed(home: Path) -> int:
+def nodes(log: Path) -> set[str]:
+    """Return the machines that classified images."""
+    return {entry.node for entry in read_log(log)}
+
+
+def committed(database: Database) -> int:
     """Return the number of images in the store, which another process may be making."""
-    if not (home / "moodex.sqlite").exists():
+    if not database.exists():
         return 0
-    with SqliteStore(home / "moodex.sqlite", reading=True) as store:
+    with database.open(reading=True) as store:
         return store.counts().images
-
-
-def stored(store: SqliteStore) -> tuple[Any, ...]:
-    """Return the numbers of files that are done and failed, of images, and of images with predictions."""
-    counts = store.counts()
-    (model,) = store.models()
-    return counts.files[FileState.DONE], counts.files[FileState.FAILED], counts.images, store.image_count(model.id)

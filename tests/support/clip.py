@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,6 +92,42 @@ def word_tokenizer_files(pad: str = "</s>") -> dict[str, bytes]:
     return {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": json.dumps(config).encode()}
 
 
+@cache
+def sentence_piece_files() -> dict[str, bytes]:
+    """Return the files of a small tokenizer of SigLIP: pieces of words, and their probabilities, of a few sentences.
+
+    `spiece.model` is what transformers reads, and `tokenizer.json` the same for the library tokenizers.
+    """
+    import sentencepiece
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import SiglipTokenizer
+
+    sentences = [f"{first} {word} {second}" for first in WORDS[:7] for word in WORDS[7:] for second in WORDS[-8:]]
+    made = BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=made,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+    vocabulary = [(pieces.id_to_piece(number), pieces.get_score(number)) for number in range(pieces.get_piece_size())]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "spiece.model")
+        path.write_bytes(made.getvalue())
+        return {**_saved(SiglipTokenizer(str(path))), "tokenizer.json": tokenizer.to_str().encode()}
+
+
 def open_clip_files(config: dict[str, Any] | None = None, tokenizer: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """Return the files of a model in the layout of open_clip, with random weights."""
     import open_clip
@@ -111,7 +148,10 @@ def open_clip_files(config: dict[str, Any] | None = None, tokenizer: dict[str, b
 
 
 def transformers_files(kind: str) -> dict[str, bytes]:
-    """Return the files of a "clip" or "siglip" model in the layout of transformers, with random weights."""
+    """Return the files of a "clip", "siglip" or "siglip-pieces" model in the layout of transformers, with random weights.
+
+    The second has a tokenizer of whole words, the third one of pieces of words, as the published models have.
+    """
     import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, SiglipConfig, SiglipImageProcessor, SiglipModel
 
@@ -127,8 +167,8 @@ def transformers_files(kind: str) -> dict[str, bytes]:
     else:
         network = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
         images = SiglipImageProcessor(size=size)
-    tokenizer = clip_tokenizer_files() if kind == "clip" else word_tokenizer_files()
-    return {"README.md": README, **_saved(_lively(network), images), **tokenizer}
+    tokenizers = {"clip": clip_tokenizer_files, "siglip": word_tokenizer_files, "siglip-pieces": sentence_piece_files}
+    return {"README.md": README, **_saved(_lively(network), images), **tokenizers[kind]()}
 
 
 def _lively(network: Any) -> Any:

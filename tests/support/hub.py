@@ -228,13 +228,15 @@ class HubServer:
     """A server with the part of a hub's interface that a download needs.
 
     `files` are by repository. `gated` repositories answer 403 to the request for their files, as those do whose conditions the
-    user has not accepted. `requests` are the methods and paths that were asked for, with their ranges.
+    user has not accepted. `fails` is whether the server answers 500. `requests` are the methods and paths that were asked for,
+    with their ranges.
     """
 
     def __init__(self, repositories: dict[str, dict[str, bytes]]) -> None:
         self.repositories = repositories
         self.commit = COMMIT
         self.gated: set[str] = set()
+        self.fails = False
         self.requests: list[tuple[str, str, str | None]] = []
         self.truncate_at: int | None = None
         self.url = ""
@@ -245,7 +247,9 @@ class HubServer:
         self.requests.append((handler.command, path, handler.headers.get("Range")))
         self.tokens.add(handler.headers.get("Authorization"))
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if self.fails:
+            self._fail(handler, 500, "InternalError")
+        elif parts[:2] == ["api", "models"]:
             self._info(handler, parts)
         else:
             self._file(handler, "/".join(parts[:2]), parts[3], "/".join(parts[4:]), with_body)
@@ -281,6 +285,8 @@ class HubServer:
     def _file(self, handler: BaseHTTPRequestHandler, repository: str, revision: str, name: str, with_body: bool) -> None:
         if repository in self.gated:
             return self._fail(handler, 403, "GatedRepo")
+        if name not in self.repositories[repository]:
+            return self._fail(handler, 404, "EntryNotFound")
         content = self.repositories[repository][name]
         headers = {"X-Repo-Commit": self.commit, "ETag": f'"{digest_of(name, content)}"', "Accept-Ranges": "bytes"}
         start = 0

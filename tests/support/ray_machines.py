@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from indexer.library import Library
 from indexer.settings import Settings
+from indexer.system.digest import digest
 from tests.support.fake_models import FakeClassifier
 from tests.support.library import opened
 from tests.support.quiet import Remembered
@@ -44,15 +44,15 @@ _STORE_BYTES = 80_000_000
 
 
 class Computed(NamedTuple):
-    """Images that a worker classified together."""
+    """An image that a worker classified; `pixels` is their digest."""
 
     pid: int
     node: str
-    images: int
+    pixels: str
 
 
 class LoggedClassifier(FakeClassifier):
-    """A fake classifier that adds a line to a file for each batch, before it answers."""
+    """A fake classifier that adds a line to a file for each image, before it answers."""
 
     def __init__(self, log: Path) -> None:
         super().__init__()
@@ -61,16 +61,17 @@ class LoggedClassifier(FakeClassifier):
     def classify(self, pixels: Pixels) -> Scores:
         import ray
 
-        line = f"{os.getpid()} {ray.get_runtime_context().get_node_id()} {len(pixels)}\n"
+        here = f"{os.getpid()} {ray.get_runtime_context().get_node_id()}"
+        lines = [f"{here} {digest(image.tobytes()).hex()}\n" for image in pixels]
         with self._log.open("ab", buffering=0) as file:
-            file.write(line.encode())
+            file.write("".join(lines).encode())
         return super().classify(pixels)
 
 
 def read_log(log: Path) -> list[Computed]:
     """Return the complete lines of the log."""
     lines = log.read_text().split("\n")[:-1] if log.exists() else []
-    return [Computed(int(pid), node, int(images)) for pid, node, images in map(str.split, lines)]
+    return [Computed(int(pid), node, pixels) for pid, node, pixels in map(str.split, lines)]
 
 
 def open_logged(log: Path, _device: str) -> Analyzer:
@@ -78,16 +79,17 @@ def open_logged(log: Path, _device: str) -> Analyzer:
     return Analyzer(LoggedClassifier(log))
 
 
-def library_on(address: str, home: Path, log: Path) -> Library:
+def library_on(address: str, settings: Settings, log: Path) -> Library:
     """Return a library whose images a cluster analyzes with the logged classifier."""
-    library = opened(Settings(home=home, model="fake", cluster=address, look_alikes="off"), lambda _: Analyzer(FakeClassifier()))
+    on_cluster = replace(settings, model="fake", cluster=address, look_alikes="off")
+    library = opened(on_cluster, lambda _: Analyzer(FakeClassifier()))
     assert library.cluster is not None
     return replace(library, cluster=replace(library.cluster, open_analyzer=partial(open_logged, log)))
 
 
-def start_run(address: str, home: Path, log: Path, root: str) -> subprocess.Popen[bytes]:
+def start_run(address: str, settings: Settings, log: Path, root: str) -> subprocess.Popen[bytes]:
     """Start an index run in a process of its own, which prints its summary as JSON."""
-    command = [sys.executable, "-m", __name__, address, str(home), str(log), root]
+    command = [sys.executable, "-m", __name__, address, str(settings.home), str(log), root, *filter(None, [settings.store])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
 
 
@@ -152,15 +154,8 @@ def ray_machines(cores: Sequence[int]) -> Iterator[Machines]:
                 os.environ[name] = value
 
 
-def images_by_node(log: Path) -> Counter[str]:
-    """Return the number of images that each machine classified."""
-    counts: Counter[str] = Counter()
-    for entry in read_log(log):
-        counts[entry.node] += entry.images
-    return counts
-
-
 if __name__ == "__main__":
-    address, home, log, root = sys.argv[1:]
-    summary = ingest_service.index(library_on(address, Path(home), Path(log)), [os.fsencode(root)], IndexRequest(), Remembered())
+    address, home, log, root, *store = sys.argv[1:]
+    library = library_on(address, Settings(home=Path(home), store=store[0] if store else None), Path(log))
+    summary = ingest_service.index(library, [os.fsencode(root)], IndexRequest(), Remembered())
     sys.stdout.write(json.dumps(summary.as_dict()))

@@ -91,3 +91,12 @@ def test_make_targets_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert {"demo", "test"} <= used <= targets
+
+
+def test_the_speed_of_every_recommended_model_is_measured() -> None:
+    guide = (ROOT / "docs/guides/which-model.md").read_text(encoding="utf-8")
+    facts = guide[guide.index("## Facts") : guide.index("## On my images")]
+    script = (ROOT / "bench/model_speed.py").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([^`]+)`", facts, re.MULTILINE)
+    assert len(named) >= 6
+    assert [name for name in named if not re.search(rf'^    "{re.escape(name)}["|,]', script, re.MULTILINE)] == []

@@ -164,7 +164,7 @@ def register(tmp_path: Path) -> ClaimRegister:
     with library.database.open() as store:
         model = store.register_model(FakeClassifier().card)
         run = store.begin_run([b"/images"], model)
-    return ClaimRegister(library.database, run, recomputing=())
+    return ClaimRegister(library.database, run, recomputing=(), most_pages=2)
 
 
 def test_a_digest_belongs_to_one_page_until_it_is_released(register: ClaimRegister) -> None:
@@ -179,7 +179,17 @@ def test_a_digest_belongs_to_one_page_until_it_is_released(register: ClaimRegist
 
 
 def test_a_page_remembers_its_attempts_until_its_result_arrived(register: ClaimRegister) -> None:
-    assert [register.begin(7)[0], register.begin(7)[0]] == [1, 2]
+    assert [register.begin(7), register.begin(7)] == [(1, frozenset()), (2, frozenset())]
     assert [register.begin_file(3), register.begin_file(3)] == [1, 2]
     register.end(7)
     assert register.begin(7) == (1, frozenset())
+
+
+def test_a_page_begins_when_the_results_of_earlier_ones_have_arrived(register: ClaimRegister) -> None:
+    assert register.begin(1) and register.begin(2)
+    assert register.begin(3) is None
+    assert register.begin(2) == (2, frozenset())  # its worker died
+    register.end(1)
+    assert register.begin(3) == (1, frozenset())
+    assert register.begin(4) is None
+    assert register.begin(4, waited=True) == (1, frozenset())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _DENIED = "the bucket denies access; check the credentials"
+_NO_BUCKET = "the server has no bucket of this name; check the name, the region and the endpoint"
 _CHANGED = "it changed while it was read"
 _STATUS = re.compile(r"status code: (\d{3}[^:\n]*)")
 
@@ -52,7 +53,7 @@ class Bucket:
         try:
             listed = self._listed(folder)
         except FileNotFoundError as error:
-            raise Unreadable("the bucket does not exist") from error
+            raise Unreadable(_NO_BUCKET) from error
         key = self._key(folder)
         start = len(key) + 1 if key else 0
         members = {}
@@ -134,4 +135,6 @@ def _unreadable(text: str) -> Unreadable:
         return Unreadable(f"the bucket cannot be read: {' '.join(text.split())[:200]}")
     if status[1].startswith(("401", "403")):
         return Denied(_DENIED)
+    if status[1].startswith("404"):
+        return Unreadable(_NO_BUCKET)
     return Unreadable(f"the server of the bucket answers {status[1].strip()}")

@@ -28,9 +28,13 @@ from models.inference.loader import ComputeOptions
 from models.model_registry import FolderModelRegistry
 from tests.support import clip, hub
 
-TEXTS = ["A girl  with an umbrella", "a sad face", "the cat, at night in rain: " + "a drawing of the happy boy " * 5]
+TEXTS = [
+    "A girl  with an umbrella",
+    "a sad, crying_face - the boy's!",
+    "the cat, at night in rain: " + "a drawing of the happy boy " * 5,
+]
 ONNX, TORCH = ComputeOptions(device="cpu", engine="onnx"), ComputeOptions(device="cpu", engine="torch")
-LAYOUTS = ("open_clip", "open_clip-siglip", "clip", "siglip")
+LAYOUTS = ("open_clip", "open_clip-siglip", "clip", "siglip", "siglip-pieces")
 
 
 @cache

@@ -90,6 +90,26 @@ def test_unknown_repositories_and_revisions_are_named(served: HubServer) -> None
         resolve(HubReference(NAME, "v9"))
 
 
+def test_a_server_that_fails_is_one_sentence(served: HubServer) -> None:
+    served.fails = True
+    with pytest.raises(ModelUnavailable, match=r"The hub does not serve Some/tagger: .*500.*\. Try again later\.$"):
+        resolve(MAIN)
+
+
+def test_a_connection_that_is_lost_before_a_download_is_one_sentence(served: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = resolve(MAIN)
+    connect("http://127.0.0.1:9", monkeypatch)  # nobody listens there
+    with pytest.raises(ModelUnavailable, match="is not in the cache, and the hub cannot be reached; run the command again"):
+        download(repository, ["model.onnx"], quiet=True)
+
+
+def test_a_file_that_the_hub_lists_and_lacks_is_named(served: HubServer) -> None:
+    repository = resolve(MAIN)
+    del served.repositories[NAME]["model.onnx"]
+    with pytest.raises(ModelUnavailable, match="A file of Some/tagger is missing on the hub"):
+        download(repository, ["model.onnx"], quiet=True)
+
+
 def test_a_revision_that_changes_during_a_download_is_refused(served: HubServer) -> None:
     repository = resolve(MAIN)
     served.commit = "f" * 40
