@@ -100,7 +100,8 @@ def emotions(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
         }
         for one in totals.emotions
     ]
-    return AsciiJSON({"model": totals.model, "reads_text": totals.reads_text, "emotions": facts})
+    about = {"model": totals.model, "reads_text": totals.reads_text, "has_tags": totals.has_tags}
+    return AsciiJSON({**about, "emotions": facts})
 
 
 def _similar_library(serving: Serving, filters: SearchFilters) -> Library:
