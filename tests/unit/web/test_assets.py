@@ -50,7 +50,7 @@ def test_the_sheet_has_all_style_sheets() -> None:
 def test_the_page_names_the_parts_of_one_version(client: TestClient) -> None:
     page = client.get("/")
     base = Assets().base
-    assert page.headers["cache-control"] == "private, no-cache"
+    assert page.headers["cache-control"] == "no-store"
     assert page.text.count("/static/") == page.text.count(f'"{base}/') == len(Assets().first_scripts) + 3
     for part in (f"{base}/page.css", f"{base}/icon.svg", f"{base}/js/main.js", f"{base}/js/map.js"):
         assert client.get(part).headers["cache-control"] == "private, max-age=31536000, immutable", part
@@ -73,10 +73,17 @@ def test_a_changed_file_changes_the_version(tmp_path: Path) -> None:
     assert Assets(tmp_path).version == versions[-1]
 
 
-def test_the_first_images_are_asked_for_with_the_page_unless_it_is_filtered(client: TestClient) -> None:
-    preload = f'<link rel="preload" as="fetch" crossorigin href="{API}/images?limit=100">'
+def test_the_counts_are_asked_for_with_the_page_unless_it_is_filtered(client: TestClient) -> None:
+    preload = f'<link rel="preload" as="fetch" crossorigin href="{API}/emotions">'
     assert preload in client.get("/").text
     assert preload not in client.get("/?emotion=sad").text
+
+
+def test_an_empty_library_has_a_page_without_images(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "first-page" not in page.text
+    assert "/thumbnail" not in page.text
 
 
 def as_sent(client: TestClient, path: str, **headers: str) -> tuple[Any, bytes]:

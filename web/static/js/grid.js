@@ -37,6 +37,8 @@ export class Grid {
     this.hits = null;
     this.rows = null;
     this.active = -1;
+    this.#pool = [...element.querySelectorAll(".tile")].map((one) => new Tile(one)).reverse();
+    element.replaceChildren();
     addEventListener("scroll", () => this.#schedule(), { passive: true });
     new ResizeObserver(() => this.#resized()).observe(element);
     addEventListener("resize", () => this.#schedule(), { passive: true });
@@ -299,7 +301,8 @@ export class Grid {
   }
 
   #loadAll() {
-    for (const tile of this.#tiles.values()) tile.load();
+    const top = this.#lastTop - this.#base;
+    for (const tile of this.#tiles.values()) tile.load(tile.top < top + innerHeight && tile.top + tile.height > top);
   }
 
   #drop(index, tile) {

@@ -105,7 +105,7 @@ addEventListener("pagehide", () => {
 });
 
 showView();
-showList();
+showList(firstPage());
 showParts();
 attempt(countEmotions);
 
@@ -114,11 +114,21 @@ function keepAnchor() {
   if (anchor) anchors.set(shownEntry, anchor);
 }
 
-/** Show the images that the address asks for. A list that was shown before is shown again as it was. */
-function showList() {
+/** Return the first page of images, which comes with the document if its address chooses none; null otherwise. */
+function firstPage() {
+  const element = byId("first-page");
+  element?.remove();
+  return element && JSON.parse(element.textContent);
+}
+
+/**
+ * Show the images that the address asks for. A list that was shown before is shown again as it was. `first`: the answer with the
+ * first page, if it is at hand.
+ */
+function showList(first = null) {
   const key = filterKey(state());
   listed = key;
-  const hits = lists.get(key) ?? new Hits(state());
+  const hits = lists.get(key) ?? new Hits(state(), first);
   lists.delete(key);
   lists.set(key, hits);
   for (const oldest of lists.keys()) {
