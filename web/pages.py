@@ -30,12 +30,12 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FIRST_PAGE = 100
 """Images of the first page, as many as the scripts ask for at a time (`PAGE` in hits.js)."""
 
-_FIRST_TILES, _URGENT_TILES = 12, 4
-"""Images whose thumbnails the document itself asks for, as many as a phone shows, and those of the first row."""
+_FIRST_TILES = 6
+"""Images whose thumbnails the document itself asks for: the first row of a wide page, two rows of a phone's."""
 
 router = APIRouter()
 templates = Jinja2Templates(_HERE / "templates")
-templates.env.policies["json.dumps_kwargs"] = {"sort_keys": False}
+templates.env.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
 
 _ASSETS = Assets()
 
@@ -48,17 +48,14 @@ def serve_assets(app: FastAPI) -> None:
 @router.get("/", include_in_schema=False)
 def page(request: Request, serving: Here) -> Response:
     """Return the page. Browsers keep no copy of it: it shows images of the library."""
-    is_plain = not request.url.query
-    first_page = _first_page(serving) if is_plain else None
+    first_page = None if request.url.query else _first_page(serving)
     facts = {
         "version": program_version(),
         "assets": _ASSETS.base,
         "scripts": _ASSETS.first_scripts,
-        "is_plain": is_plain,
         "first_page": first_page,
         "first_tiles": [] if first_page is None else first_page["hits"][:_FIRST_TILES],
         "side": Side.MEDIUM.value,
-        "urgent": _URGENT_TILES,
     }
     return templates.TemplateResponse(request, "index.html", facts)
 

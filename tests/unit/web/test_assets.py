@@ -35,8 +35,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 def test_the_first_scripts_are_those_that_the_first_one_imports_and_no_others() -> None:
     found = Assets().first_scripts
     assert found[0] == "main.js"
-    assert len(found) == len(set(found)) <= 25
-    late = {"collect.js", "empty.js", "explain.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
+    assert len(found) == len(set(found)) <= 12
+    late = {"page.js", "chips.js", "collect.js", "empty.js", "explain.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
     assert late < {path.name for path in SCRIPTS.glob("*.js")}
     assert not late & set(found)
     assert all((SCRIPTS / name).is_file() for name in found)
@@ -71,12 +71,6 @@ def test_a_changed_file_changes_the_version(tmp_path: Path) -> None:
         versions.append(Assets(tmp_path).version)
     assert len(set(versions)) == 3
     assert Assets(tmp_path).version == versions[-1]
-
-
-def test_the_counts_are_asked_for_with_the_page_unless_it_is_filtered(client: TestClient) -> None:
-    preload = f'<link rel="preload" as="fetch" crossorigin href="{API}/emotions">'
-    assert preload in client.get("/").text
-    assert preload not in client.get("/?emotion=sad").text
 
 
 def test_an_empty_library_has_a_page_without_images(client: TestClient) -> None:

@@ -31,9 +31,12 @@ export class Grid {
   #lastTime = 0;
   #width = 0;
 
-  /** `onChange` is called after each change of the list or its length, `onProblem` with an error of a request. */
-  constructor(element, { onChange, onProblem, isSelected }) {
-    Object.assign(this, { element, onChange, onProblem, isSelected });
+  /**
+   * `onChange` is called after each change of the list or its length, `onProblem` with an error of a request; `isSelected` tells
+   * whether the image of an id is selected. Until they are given, nobody listens, and no image is selected.
+   */
+  constructor(element, listeners = {}) {
+    Object.assign(this, { element, onChange: () => {}, onProblem: raise, isSelected: () => false }, listeners);
     this.hits = null;
     this.rows = null;
     this.active = -1;
@@ -349,4 +352,8 @@ export class Grid {
       return false;
     }
   }
+}
+
+function raise(error) {
+  throw error;
 }
