@@ -36,7 +36,7 @@ def test_the_first_scripts_are_those_that_the_first_one_imports_and_no_others() 
     found = Assets().first_scripts
     assert found[0] == "main.js"
     assert len(found) == len(set(found)) <= 12
-    late = {"page.js", "chips.js", "collect.js", "empty.js", "explain.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
+    late = {"page.js", "chips.js", "collect.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
     assert late < {path.name for path in SCRIPTS.glob("*.js")}
     assert not late & set(found)
     assert all((SCRIPTS / name).is_file() for name in found)
