@@ -19,15 +19,9 @@ WHEEL_PIXELS = 1200
 SAMPLES = 5
 """Times at which memory is measured, evenly distributed over the way."""
 
-_PREPARE = """() => {
+_OBSERVE = """() => {
   window.longTasks = [];
-  const keep = (entries) => longTasks.push(...entries.map((one) => one.duration));
-  const observer = new PerformanceObserver((list) => keep(list.getEntries()));
-  window.observe = () => observer.observe({type: "longtask"});
-  window.pause = () => {
-    keep(observer.takeRecords());
-    observer.disconnect();
-  };
+  new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((one) => one.duration))).observe({type: "longtask"});
 }"""
 _FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 _LAST = "() => Math.max(...[...document.querySelectorAll('#grid .tile')].map((tile) => Number(tile.id.slice('tile-'.length))))"
@@ -43,7 +37,7 @@ def scroll(address: str, images: int) -> dict[str, Any]:
         page.route(re.compile("/thumbnail"), lambda route: route.fulfill(content_type="image/gif", body=PIXEL))
         page.goto(address)
         page.wait_for_selector("#tile-0.loaded")
-        page.evaluate(_PREPARE)
+        page.evaluate(_OBSERVE)
         page.mouse.move(600, 500)
         heaps: list[float] = []
         nodes = last = 0
@@ -69,17 +63,12 @@ def scroll(address: str, images: int) -> dict[str, Any]:
 
 
 def heap_mb(page: Any) -> float:
-    """Return the size of what the page's scripts keep in memory, after unused objects were collected.
-
-    Long tasks are observed afterwards, but not meanwhile: this collection, which takes 50 ms and more, is none of the page's.
-    """
-    page.evaluate("() => window.pause()")
+    """Return the size of what the page's scripts keep in memory, after unused objects were collected."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     session.send("Performance.enable")
     metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
     session.detach()
-    page.evaluate("() => window.observe()")
     return round(metrics["JSHeapUsedSize"] / 1e6, 1)
 
 
