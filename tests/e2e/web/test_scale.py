@@ -15,7 +15,7 @@ IMAGES = 20_000
 MOST_NODES = 400
 """Elements within the grid."""
 
-LIST = "?order=newest"
+LIST = "?view=images"
 """Chooses what the page shows without it, too, but asks for all of it: the document brings no image."""
 
 PAGE = re.compile(r"/api/v1/images\?")
