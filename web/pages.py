@@ -63,7 +63,7 @@ def page(request: Request, serving: Here) -> Response:
 def _first_page(serving: Serving) -> dict[str, Any] | None:
     """Return the first page of all images; None if that fails: the scripts then ask for it, and report the error."""
     try:
-        return newest_page(serving, Filters(limit=_FIRST_PAGE))
+        return newest_page(serving, Filters.model_validate({"limit": _FIRST_PAGE}))
     except MoodexError:
         return None
 
