@@ -88,6 +88,7 @@ def measure(home: Path, count: int, requests: int, scrolled: int) -> dict[str, A
             return values[number % len(values)]
 
         kinds: dict[str, Callable[[int], str]] = {
+            "the page, with its first images": lambda _: "/",
             "first page, newest": lambda _: f"{API}/images?limit={PAGE}",
             "first page, best": lambda _: f"{API}/search?limit={PAGE}",
             "an emotion": lambda n: f"{API}/search?limit={PAGE}&emotion={of(emotions, n)}",

@@ -130,10 +130,14 @@ class EmotionCount(BaseModel):
 
 
 class Emotions(BaseModel):
-    """All emotions of the model in use and of labels, in the model's order. `reads_text`: whether it has a text encoder."""
+    """All emotions of the model in use and of labels, in the model's order.
+
+    `reads_text`: whether the model has a text encoder. `has_tags`: whether an image has a tag by it, or by `similar_by`.
+    """
 
     model: str
     reads_text: bool
+    has_tags: bool
     emotions: list[EmotionCount]
 
 

@@ -32,11 +32,12 @@ class EmotionTotal(NamedTuple):
 class EmotionTotals(NamedTuple):
     """The numbers of images by emotion, in the order of the model's labels, and the name of the model.
 
-    `reads_text`: whether the model has a text encoder.
+    `reads_text`: whether the model has a text encoder. `has_tags`: whether an image has a tag that the request could name.
     """
 
     model: str
     reads_text: bool
+    has_tags: bool
     emotions: list[EmotionTotal]
 
 
@@ -56,8 +57,9 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
             for emotion in known
         }
         totals = _totals(store, model, query, groups, most)
+        has_tags = any(store.has_tags(one.id) for one in (model, similar_by) if one is not None)
     found = [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
-    return EmotionTotals(model.card.name, library.models.text_card() is not None, found)
+    return EmotionTotals(model.card.name, library.models.text_card() is not None, has_tags, found)
 
 
 def _totals(

@@ -387,7 +387,8 @@ def test_paths_below_static_stay_inside(client: TestClient) -> None:
         assert client.get(f"{Assets().base}/{path}").status_code == 404, path
 
 
-def test_images_are_found_by_tag_and_show_their_tags(examples_home: Path, home: Path) -> None:
+def test_images_are_found_by_tag_and_show_their_tags(client: TestClient, examples_home: Path, home: Path) -> None:
+    assert not answer(client.get(f"{API}/emotions"), schemas.Emotions)["has_tags"]
     shutil.copytree(examples_home, home)
     add_tags(home / "moodex.sqlite")
     with browsing(home) as tagged:
@@ -400,6 +401,7 @@ def test_images_are_found_by_tag_and_show_their_tags(examples_home: Path, home: 
         assert image["tags"] == {"1girl": 0.9, "comic": 0.5}
         counts = answer(tagged.get(f"{API}/emotions", params={"tag": "1girl"}), schemas.Emotions)
         assert sum(one["count"] for one in counts["emotions"] if one["parent"] is None) == 5
+        assert counts["has_tags"]
         problem(tagged.get(f"{API}/search", params={"tag": "nonsense"}), 400)
         problem(tagged.get(f"{API}/search", params={"similar_by": "/etc/passwd.safetensors"}), 404)
 

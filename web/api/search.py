@@ -37,12 +37,17 @@ Picture = Annotated[UploadFile, File(description="An image file.")]
 @router.get("/images", response_model=CountedPage)
 def newest_images(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
     """List images, the latest entry first."""
+    return AsciiJSON(newest_page(serving, filters))
+
+
+def newest_page(serving: Serving, filters: Filters) -> dict[str, Any]:
+    """Return a page of images, the latest entry first, as `CountedPage` describes it."""
     place = from_cursor(filters.cursor, f=int)
     before = None if place is None else place["f"]
     request = filters.request(serving, offset=filters.at)
     found = pictures.newest(serving.with_model(filters.model), request, before, _MAX_COUNTED)
     following = None if found.last is None else to_cursor(f=found.last)
-    return AsciiJSON({"hits": [hit_as_dict(hit) for hit in found.hits], "next": following, **_counted(found.total)})
+    return {"hits": [hit_as_dict(hit) for hit in found.hits], "next": following, **_counted(found.total)}
 
 
 @router.get("/search", response_model=SearchAnswer)
@@ -100,7 +105,8 @@ def emotions(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
         }
         for one in totals.emotions
     ]
-    return AsciiJSON({"model": totals.model, "reads_text": totals.reads_text, "emotions": facts})
+    about = {"model": totals.model, "reads_text": totals.reads_text, "has_tags": totals.has_tags}
+    return AsciiJSON({**about, "emotions": facts})
 
 
 def _similar_library(serving: Serving, filters: SearchFilters) -> Library:

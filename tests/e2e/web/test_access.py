@@ -56,12 +56,29 @@ def show_keys(page: Any) -> None:
     expect(page.locator("#keys")).to_be_visible()
 
 
+@pytest.mark.parametrize("device", [{}, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("show", [show_grid, show_panel, show_selection, show_image, show_teach, show_library, show_keys])
-def test_axe_finds_no_violation(site: str, open_page: Open, show: Any, scheme: str) -> None:
-    page = open_page(site, color_scheme=scheme, reduced_motion="reduce")
+def test_axe_finds_no_violation(site: str, open_page: Open, show: Any, scheme: str, device: dict[str, Any]) -> None:
+    page = open_page(site, color_scheme=scheme, reduced_motion="reduce", **device)
     show(page)
     assert violations(page) == []
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of a color of CSS, as WCAG defines it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_tick_of_a_selected_image_can_be_seen(site: str, open_page: Open, scheme: str) -> None:
+    """Axe does not see it: it is a white picture within the color of a pseudo-element."""
+    page = open_page(site, color_scheme=scheme, reduced_motion="reduce")
+    show_selection(page)
+    color = page.locator("#tile-1").evaluate("(tile) => getComputedStyle(tile, '::before').backgroundColor")
+    assert 1.05 / (luminance(color) + 0.05) >= 4.5, color
 
 
 def test_axe_finds_no_violation_among_results_and_without_any(site: str, open_page: Open) -> None:
@@ -136,6 +153,37 @@ def test_a_phone_shows_the_grid_an_image_and_the_filters(site: str, open_page: O
         page.get_by_role("link", name=view).tap()
         expect(page.get_by_role("heading", name=view, exact=True)).to_be_visible()
         assert fits(), view
+
+
+def test_the_panel_of_a_phone_says_how_many_images_fit_and_a_tap_beside_it_closes_it(site: str, open_page: Open) -> None:
+    page = open_page(f"{site}/?emotion=happy", **PHONE)
+    show_panel(page)
+    panel, done = page.locator("#panel"), page.locator("#panel-done")
+    number = page.request.get(f"{site}/api/v1/search?emotion=happy").json()["total"]
+    expect(done).to_have_text(f"Show {number} images")
+    page.locator("#min-score").fill("50")
+    fewer = page.request.get(f"{site}/api/v1/search?emotion=happy&min_score=0.5").json()["total"]
+    assert fewer < number
+    expect(done).to_have_text(f"Show {fewer} images")
+    done.tap()
+    expect(panel).to_be_hidden()
+    page.locator("#panel-button").tap()
+    expect(panel).to_be_visible()
+    page.touchscreen.tap(PHONE["viewport"]["width"] - 10, 300)  # type: ignore[index]
+    expect(panel).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_the_name_and_the_cross_stay_above_a_long_image_view_of_a_phone(site: str, open_page: Open) -> None:
+    page = open_page(site, **PHONE)
+    show_image(page)
+    page.locator("#viewer").evaluate("(viewer) => viewer.scrollTo(0, viewer.scrollHeight)")
+    expect(page.locator("#viewer-title")).to_be_in_viewport()
+    cross, head = page.locator("#viewer-close").bounding_box(), page.locator(".facts-head").bounding_box()
+    assert head["y"] == 0
+    assert cross["y"] + cross["height"] <= head["height"] + 12
+    page.locator("#viewer-close").tap()
+    expect(page.locator("#viewer")).to_be_hidden()
 
 
 def test_the_colors_follow_the_system(site: str, open_page: Open) -> None:

@@ -15,6 +15,9 @@ IMAGES = 20_000
 MOST_NODES = 400
 """Elements within the grid."""
 
+LIST = "?view=images"
+"""Chooses what the page shows without it, too, but asks for all of it: the document brings no image."""
+
 PAGE = re.compile(r"/api/v1/images\?")
 THUMBNAIL = re.compile(r"/thumbnail")
 IMAGE = re.compile(r"/api/v1/images/[0-9a-f]{64}$")
@@ -51,7 +54,7 @@ def open_large(open_page: Open, site: str) -> Any:
     page.context.route(PAGE, answer_page)
     page.context.route(THUMBNAIL, lambda route: route.fulfill(content_type="image/gif", body=PIXEL))
     page.context.route(IMAGE, answer_image)
-    page.goto(site)
+    page.goto(f"{site}/{LIST}")
     expect(page.locator("#tile-0.loaded")).to_be_visible()
     return page
 
@@ -97,6 +100,15 @@ def test_back_from_an_image_and_from_a_search_leads_to_the_same_place(site: str,
     expect(tile).to_be_in_viewport()
 
 
+def test_another_address_in_the_same_tab_begins_at_the_top(site: str, open_page: Open) -> None:
+    page = open_large(open_page, site)
+    page.mouse.move(600, 500)
+    scroll_until(page, 500)
+    page.goto(f"{site}/{LIST}&emotion=sad")
+    expect(page.locator("#tile-0.loaded")).to_be_in_viewport()
+    assert page.evaluate("() => scrollY") == 0
+
+
 def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open) -> None:
     page = open_page("about:blank")
     failed: list[str] = []
@@ -104,7 +116,7 @@ def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open
     page.context.route(PAGE, answer_page)
     page.context.route(IMAGE, answer_image)
     page.context.route(THUMBNAIL, lambda route: None)  # no answer: the request stays open
-    page.goto(site)
+    page.goto(f"{site}/{LIST}")
     expect(page.locator("#tile-20")).to_be_attached()
     page.mouse.move(600, 500)
     scroll_until(page, 200)

@@ -80,6 +80,8 @@ def test_back_forward_and_reload_show_the_same(site: str, open_page: Open) -> No
 def test_the_filters_narrow_the_grid(site: str, open_page: Open) -> None:
     page = open_page(site)
     page.locator("#panel-button").click()
+    expect(page.locator("#folders .folder").first).to_be_visible()
+    expect(page.locator("#tags-filter")).to_be_hidden()  # no image has a tag
     page.get_by_role("button", name=re.compile("^Folders in")).click()
     page.get_by_role("button", name=re.compile("^lorelei")).click()
     expect(page).to_have_url(re.compile(r"\?under=[0-9a-f]{32}$"))

@@ -35,8 +35,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 def test_the_first_scripts_are_those_that_the_first_one_imports_and_no_others() -> None:
     found = Assets().first_scripts
     assert found[0] == "main.js"
-    assert len(found) == len(set(found)) <= 25
-    late = {"collect.js", "empty.js", "explain.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
+    assert len(found) == len(set(found)) <= 12
+    late = {"page.js", "chips.js", "collect.js", "library.js", "map.js", "panel.js", "teach.js", "viewer.js"}
     assert late < {path.name for path in SCRIPTS.glob("*.js")}
     assert not late & set(found)
     assert all((SCRIPTS / name).is_file() for name in found)
@@ -50,7 +50,7 @@ def test_the_sheet_has_all_style_sheets() -> None:
 def test_the_page_names_the_parts_of_one_version(client: TestClient) -> None:
     page = client.get("/")
     base = Assets().base
-    assert page.headers["cache-control"] == "private, no-cache"
+    assert page.headers["cache-control"] == "no-store"
     assert page.text.count("/static/") == page.text.count(f'"{base}/') == len(Assets().first_scripts) + 3
     for part in (f"{base}/page.css", f"{base}/icon.svg", f"{base}/js/main.js", f"{base}/js/map.js"):
         assert client.get(part).headers["cache-control"] == "private, max-age=31536000, immutable", part
@@ -73,10 +73,11 @@ def test_a_changed_file_changes_the_version(tmp_path: Path) -> None:
     assert Assets(tmp_path).version == versions[-1]
 
 
-def test_the_first_images_are_asked_for_with_the_page_unless_it_is_filtered(client: TestClient) -> None:
-    preload = f'<link rel="preload" as="fetch" crossorigin href="{API}/images?limit=100">'
-    assert preload in client.get("/").text
-    assert preload not in client.get("/?emotion=sad").text
+def test_an_empty_library_has_a_page_without_images(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "first-page" not in page.text
+    assert "/thumbnail" not in page.text
 
 
 def as_sent(client: TestClient, path: str, **headers: str) -> tuple[Any, bytes]:

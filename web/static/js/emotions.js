@@ -7,6 +7,7 @@ const listeners = new Set();
 let known = [];
 let model = null;
 let readsText = false;
+let hasTags = false;
 let request = null;
 
 export const NONE = "none";
@@ -16,6 +17,7 @@ const MOST_OWN = 20;
 export const emotions = () => known;
 export const modelInUse = () => model;
 export const modelReadsText = () => readsText;
+export const libraryHasTags = () => hasTags;
 export const onEmotions = (listener) => listeners.add(listener);
 
 /** Return the emotions that have a key, and those own ones that most images have: users may have thousands. */
@@ -44,6 +46,7 @@ export async function countEmotions() {
     known = inFamilies(answer.emotions);
     model = answer.model;
     readsText = answer.reads_text;
+    hasTags = answer.has_tags;
     for (const listener of listeners) listener(known);
   } catch (error) {
     // The grid reports what is not found, such as a folder.

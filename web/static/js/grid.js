@@ -31,12 +31,17 @@ export class Grid {
   #lastTime = 0;
   #width = 0;
 
-  /** `onChange` is called after each change of the list or its length, `onProblem` with an error of a request. */
-  constructor(element, { onChange, onProblem, isSelected }) {
-    Object.assign(this, { element, onChange, onProblem, isSelected });
+  /**
+   * `onChange` is called after each change of the list or its length, `onProblem` with an error of a request; `isSelected` tells
+   * whether the image of an id is selected. Until they are given, nobody listens, and no image is selected.
+   */
+  constructor(element, listeners = {}) {
+    Object.assign(this, { element, onChange: () => {}, onProblem: raise, isSelected: () => false }, listeners);
     this.hits = null;
     this.rows = null;
     this.active = -1;
+    this.#pool = [...element.querySelectorAll(".tile")].map((one) => new Tile(one)).reverse();
+    element.replaceChildren();
     addEventListener("scroll", () => this.#schedule(), { passive: true });
     new ResizeObserver(() => this.#resized()).observe(element);
     addEventListener("resize", () => this.#schedule(), { passive: true });
@@ -299,7 +304,8 @@ export class Grid {
   }
 
   #loadAll() {
-    for (const tile of this.#tiles.values()) tile.load();
+    const top = this.#lastTop - this.#base;
+    for (const tile of this.#tiles.values()) tile.load(tile.top < top + innerHeight && tile.top + tile.height > top);
   }
 
   #drop(index, tile) {
@@ -346,4 +352,8 @@ export class Grid {
       return false;
     }
   }
+}
+
+function raise(error) {
+  throw error;
 }

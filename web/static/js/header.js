@@ -1,6 +1,6 @@
 // The bar at the top: its views, the order and size of the grid. It leaves while one scrolls down.
 
-import { byId } from "./dom.js";
+import { byId, el, fill } from "./dom.js";
 import { onPreference, prefer, preference } from "./preferences.js";
 import { address, go, isByLikeness, orderOf, state, subscribe } from "./state.js";
 import { count, number } from "./text.js";
@@ -34,9 +34,11 @@ export function showHeader() {
 function showLength(hits) {
   const order = isByLikeness(state()) ? "alike" : orderOf(state());
   const length = byId("length");
+  const images = hits.isTotalExact ? count(hits.total, "image") : `more than ${number(hits.total)} images`;
   if (!hits.count && !hits.isComplete) length.textContent = "";
   else if (hits.total === null) length.textContent = ORDERS[order];
-  else length.textContent = `${hits.isTotalExact ? count(hits.total, "image") : `more than ${number(hits.total)} images`}, ${ORDERS[order]}`;
+  else fill(length, images, el("span", { class: "in-order", text: `, ${ORDERS[order]}` }));
+  byId("panel-done").textContent = hits.total === null ? "Show the images" : `Show ${images}`;
 }
 
 function showOrder() {

@@ -65,7 +65,8 @@ export class Hits {
   #last = Infinity;
   #stop = new AbortController();
 
-  constructor(state) {
+  /** `firstPage`: the answer with the first page, if it is at hand. */
+  constructor(state, firstPage = null) {
     this.#path = orderOf(state) === "newest" ? "/images" : "/search";
     this.#parameters = filterParameters(state);
     if (this.#path === "/search") Object.assign(this.#parameters, { like: state.like, query: state.query, text: state.text, dedupe: state.dedupe });
@@ -76,6 +77,7 @@ export class Hits {
     this.isComplete = false;
     this.total = null;
     this.isTotalExact = false;
+    if (firstPage) this.#take(0, firstPage);
   }
 
   /** The number of images up to the end of what is loaded. */
@@ -192,7 +194,10 @@ export class Hits {
   async #fetch(number) {
     const cursor = this.#cursors.get(number);
     const place = cursor === undefined ? { at: number * PAGE } : { cursor };
-    const answer = await get(this.#path, { ...this.#parameters, limit: PAGE, ...place }, this.#stop.signal);
+    this.#take(number, await get(this.#path, { ...this.#parameters, limit: PAGE, ...place }, this.#stop.signal));
+  }
+
+  #take(number, answer) {
     for (const hit of answer.hits) Object.assign(hit, this.#changes.get(hit.image_id));
     this.#keep(number, answer.hits);
     if (number === 0) Object.assign(this, { total: answer.total, isTotalExact: answer.exact });

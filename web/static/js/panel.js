@@ -33,6 +33,14 @@ export function showPanel() {
     if (isOpen) panel.querySelector("button, input")?.focus();
   };
   byId("panel-close").addEventListener("click", toggle);
+  byId("panel-done").addEventListener("click", toggle);
+  // Where the panel covers the images, a press next to it closes it, and does nothing else.
+  addEventListener("click", (event) => {
+    if (panel.hidden || !isNarrow.matches || panel.contains(event.target) || opener.contains(event.target)) return;
+    event.stopPropagation();
+    event.preventDefault();
+    toggle();
+  }, { capture: true });
   onPreference((name, value) => name === "panel" && setOpen(value));
   setOpen(preference("panel") && !isNarrow.matches);
 

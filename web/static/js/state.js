@@ -10,7 +10,7 @@ const FILTERS = [...LISTS, "order", "like", "query", "text", "model", "similar_b
 
 const listeners = new Set();
 let current = parse(location.search);
-let entry = history.state?.entry ?? 0;
+let entry = history.state?.entry ?? newEntry();
 
 export const state = () => current;
 
@@ -51,8 +51,7 @@ export const cleared = () => ({
 export function go(changes, { replace = false } = {}) {
   const next = address(changes);
   if (next === address()) return;
-  if (!replace) entry = Math.max(entry, Number(sessionStorage.getItem("entries")) || 0) + 1;
-  if (!replace) sessionStorage.setItem("entries", entry);
+  if (!replace) entry = newEntry();
   history[replace ? "replaceState" : "pushState"]({ entry, inPage: !replace || Boolean(history.state?.inPage) }, "", next);
   changeTo(parse(location.search), false);
 }
@@ -85,6 +84,13 @@ export function orderOf(of) {
 export function filterParameters(of) {
   const { emotion, not, under, tag, not_tag, exact, hidden, model, similar_by, min_score } = of;
   return { emotion, not, under, tag, not_tag, exact, hidden, model, similar_by, min_score: min_score || null };
+}
+
+/** Return a number for an entry that is new in this tab's history. */
+function newEntry() {
+  const number = (Number(sessionStorage.getItem("entries")) || 0) + 1;
+  sessionStorage.setItem("entries", number);
+  return number;
 }
 
 function changeTo(next, isTravel) {

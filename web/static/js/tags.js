@@ -1,7 +1,7 @@
 // Tags of a tagger: those of the filter as buttons that remove them, a field that adds some, and those of an image.
 
 import { byId, el, fill } from "./dom.js";
-import { percent } from "./emotions.js";
+import { libraryHasTags, onEmotions, percent } from "./emotions.js";
 import { cleared, go, state, subscribe } from "./state.js";
 
 const MOST_SHOWN = 40;
@@ -9,13 +9,18 @@ const MOST_SHOWN = 40;
 /** A minus before a letter or a digit; some tags are faces, such as -_-. */
 const MINUS = /^-(?=[\p{L}\p{N}])/u;
 
-/** Keep the filter by tags up to date. A tag after a minus is one that images must not have. */
+/** Keep the filter by tags up to date; without tags, there is none. A tag after a minus is one that images must not have. */
 export function showTagFilter() {
   const field = el("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: "smile, or -comic", "aria-label": "Tag, or a minus and a tag" });
   const form = el("form", { class: "field", on: { submit: (event) => { event.preventDefault(); add(field.value.trim()); field.value = ""; } } }, field);
   const chosen = el("div", { class: "tags" });
-  const draw = () => fill(chosen, state().tag.map((tag) => chip(tag, "tag")), state().not_tag.map((tag) => chip(tag, "not_tag")));
+  const draw = () => {
+    const chips = [...state().tag.map((tag) => chip(tag, "tag")), ...state().not_tag.map((tag) => chip(tag, "not_tag"))];
+    fill(chosen, chips);
+    byId("tags-filter").hidden = !libraryHasTags() && !chips.length;
+  };
   fill(byId("tags"), form, chosen);
+  onEmotions(draw);
   subscribe(draw);
   draw();
 }

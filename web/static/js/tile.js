@@ -1,18 +1,20 @@
 // One tile of the grid. Tiles are used again: a grid of a million images has about a hundred of them.
 
 import { thumbnailUrl } from "./api.js";
-import { el } from "./dom.js";
+import { byId } from "./dom.js";
 import { paint, percent } from "./emotions.js";
 import { fileName, shown } from "./text.js";
 
 export class Tile {
-  constructor() {
-    this.image = el("img", { alt: "", decoding: "async", draggable: "false" });
-    this.caption = el("span", { class: "caption", "aria-hidden": "true" });
-    this.element = el("div", { class: "tile", role: "option", "aria-selected": "false" }, this.image, this.caption);
-    this.image.addEventListener("load", () => this.element.classList.add("loaded"));
-    this.image.addEventListener("error", () => this.image.hasAttribute("src") && this.element.classList.add("broken"));
+  /** `element`: a tile that came with the document, whose thumbnail may be loaded already. */
+  constructor(element = byId("tile").content.firstElementChild.cloneNode(true)) {
+    this.element = element;
+    this.image = element.querySelector("img");
+    this.caption = element.querySelector(".caption");
+    this.image.addEventListener("load", () => this.#loaded());
+    this.image.addEventListener("error", () => this.#loaded());
     this.hit = undefined;
+    if (this.image.complete) this.#loaded();
   }
 
   /** Put the tile at a place of the grid, in pixels. */
@@ -46,13 +48,28 @@ export class Tile {
     this.image.style.objectPosition = focus ? `${focus[0] * 100}% ${focus[1] * 100}%` : "";
   }
 
-  /** Load the thumbnail, unless it is loaded. */
-  load() {
+  /**
+   * Load the thumbnail, unless it is loaded; those `inView` before others. One of the same image in another size, which came with
+   * the document, is shown first.
+   */
+  load(inView = true) {
     if (this.hit === undefined) return;
     const address = thumbnailUrl(this.hit.image_id, Math.max(this.width, this.height));
-    if (this.image.getAttribute("src") === address) return;
-    this.element.classList.remove("loaded", "broken");
+    const present = this.image.getAttribute("src");
+    if (present === address) return;
+    const isOther = !present?.includes(this.hit.image_id);
+    if (!isOther && !this.image.complete) return;
+    if (isOther) this.element.classList.remove("loaded", "broken");
+    this.image.fetchPriority = inView ? "auto" : "low";
     this.image.src = address;
+  }
+
+  #loaded() {
+    if (!this.image.hasAttribute("src")) return;
+    const isBroken = this.image.naturalWidth === 0;
+    this.element.classList.toggle("loaded", !isBroken);
+    this.element.classList.toggle("broken", isBroken);
+    if (!isBroken) this.load();
   }
 
   /** Forget what is shown, and cancel the request for it. */
