@@ -39,7 +39,7 @@ WALK = (
     ("show", str(HEAD)),
     ("show", "FACES/anna/happy/0.png"),
     ("label", "FACES/anna/happy", "FACES/ben/happy", "-e", "happy"),
-    ("label", "FACES/anna/sad", "-e", "smug", "--new"),
+    ("label", "FACES/anna/sad", "FACES/ben/sad", "-e", "smug", "--new"),
     ("hide", "FACES/ben/sad/0.png"),
     ("doubts",),
     ("teach", "--suggest", "3"),

@@ -89,6 +89,9 @@ def test_a_damaged_model_is_not_added(registry: FolderModelRegistry, folder: Pat
     card_path(saved).unlink()
     with pytest.raises(ModelUnavailable, match="has no card"):
         registry.add(saved)
+    with pytest.raises(UsageError, match="does not exist"):
+        registry.add(saved.with_suffix(".pth"))
+    saved.with_suffix(".pth").touch()
     with pytest.raises(UsageError, match=r"is not a \.safetensors file"):
         registry.add(saved.with_suffix(".pth"))
     assert not folder.exists()
