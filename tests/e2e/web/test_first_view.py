@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.web.conftest import Open, example
 from web.assets import Assets
@@ -74,6 +74,25 @@ def test_the_first_images_are_shown_before_most_scripts_are_loaded(site: str, op
     expect(page.locator("#grid .tile.loaded").first).to_be_visible()
     expect(page.locator("#chips .chip")).to_have_count(0)
     assert sorted(set(scripts(page)) - {"page.js"}) == sorted(Assets().first_scripts)
+
+
+@pytest.mark.parametrize("is_by_key", [False, True])
+def test_what_somebody_does_before_the_scripts_are_loaded_happens_then(site: str, open_page: Open, is_by_key: bool) -> None:
+    page, held = open_page("about:blank"), list[Route]()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/page.js", hold)
+    with page.expect_request("**/page.js"):
+        page.goto(site, wait_until="commit")
+    expect(page.locator("#tile-0")).to_be_visible()
+    if is_by_key:
+        page.keyboard.press("?")
+    else:
+        page.locator("#tile-0").click()
+    held[0].continue_()
+    expect(page.locator("dialog:modal")).to_be_visible()
 
 
 def test_a_page_whose_scripts_cannot_be_loaded_says_so(site: str, open_page: Open) -> None:

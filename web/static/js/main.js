@@ -9,6 +9,12 @@ import { historyEntry, state } from "./state.js";
 export const anchors = new Map(JSON.parse(sessionStorage.getItem("anchors") ?? "[]"));
 export const grid = new Grid(byId("grid"));
 
+/** What somebody clicks or presses before anything can react; it happens when the scripts are loaded. */
+const early = [];
+const ACTS = ["click", "keydown"];
+const keep = (event) => event.target.closest?.("a, input, select") ?? early.push(event);
+for (const type of ACTS) addEventListener(type, keep, true);
+
 const firstPage = byId("first-page");
 if (firstPage) {
   grid.show(new Hits(state(), JSON.parse(firstPage.textContent)), anchors.get(historyEntry()));
@@ -19,6 +25,8 @@ if (firstPage) {
 async function loadAll() {
   try {
     await import("./page.js");
+    for (const type of ACTS) removeEventListener(type, keep, true);
+    for (const event of early) event.target.dispatchEvent(new event.constructor(event.type, event));
   } catch (error) {
     byId("length").textContent = "The page could not be loaded. Reload it; if that does not help, start moodex serve again.";
     console.error(error);
