@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.architectures.network import Network
 
 SHARPENING = 1.2
-"""Factor of the mean logits of the teachers. Where they differ, their mean is less sure than it is right."""
+"""Factor of the mean logits of the teachers: where teachers differ, the mean gives its best label too small a probability."""
 
 
 @dataclass(frozen=True, slots=True)
