@@ -147,7 +147,7 @@ def with_speeds(guide: str, results: dict[str, Any]) -> str:
         cells = line.split("|")
         name = next((name for name in speeds if len(cells) > _SPEED_CELL + 1 and cells[1].strip().startswith(f"`{name}`")), None)
         if name is not None and re.fullmatch(r"-|[\d.]+", cells[_SPEED_CELL].strip()):
-            cells[_SPEED_CELL] = f" {speeds[name]} "
+            cells[_SPEED_CELL] = f" {speeds[name]:.2g} " if speeds[name] < 100 else f" {speeds[name]:.0f} "
         lines.append("|".join(cells) if name is not None else line)
     return re.sub(r"(?<=Machine: ).*(?=\.\n)", results["machine"], "\n".join(lines) + "\n")
 

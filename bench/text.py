@@ -4,7 +4,8 @@
 
 The network has random weights, because speed does not depend on them. It is saved in the layout of open_clip in a cache of the
 hub, added to moodex as a user would, and gets N synthetic images (bench/synthetic.py). A cold query is a whole process; the files
-are in the memory of the system. A warm query is a call in a process that has answered one before, as in `moodex serve`.
+are in the memory of the system. A warm query is a call in a process that has answered one before, as in `moodex serve`. The
+medians are in bench/results/text-N.md.
 
 The peer loads the same files with open_clip, computes the same query, and compares it with all vectors, float32, in numpy. rclip
 downloads its own weights when it starts and accepts no others, so it cannot run without a connection.
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -85,10 +87,34 @@ def main() -> None:
                 ("open_clip + numpy", _peer(folder, snapshot, vectors, kind, words, options.cold, options.warm)),
             )
         ]
-    report = {"machine": machine(), "images": options.images, "load": os.getloadavg()[0], "rows": rows}
-    print(json.dumps(report, indent=1))
-    for row in rows:
-        print(f"| {row['query']} | {row['by']} | {row['cold_s']:.2f} s | {1000 * row['warm_s']:.0f} ms |")
+    report = {
+        "machine": machine(),
+        "command": f"python bench/text.py --images {options.images}",
+        "images": options.images,
+        "cold_queries": options.cold,
+        "warm_queries": options.warm,
+        "rows": rows,
+    }
+    output = ROOT / "bench" / "results" / f"text-{options.images}"
+    output.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    output.with_suffix(".md").write_text(page(report))
+    print(page(report))
+
+
+def page(report: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        f"# Text and image queries by CLIP over {report['images']:,} images",
+        "",
+        f"`{report['command']}` on {report['machine']}, with a ViT-B/32 of random weights. A cold query",
+        f"is a whole process (median of {report['cold_queries']}); a warm one is a call (median of {report['warm_queries']}).",
+        "",
+        "| query | by | cold | warm |",
+        "|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        lines.append(f"| {row['query']} | {row['by']} | {row['cold_s']:.2f} s | {1000 * row['warm_s']:.0f} ms |")
+    return "\n".join(lines) + "\n"
 
 
 def _write_model(folder: Path) -> Path:

@@ -30,6 +30,8 @@ _RUN_MODELS = (
     "CREATE INDEX run_models_by_run ON run_models (run_id)",
     """ALTER TABLE folders ADD COLUMN listed_further TEXT COLLATE "C" NOT NULL DEFAULT ''""",
 )
+# Look-alikes weigh by their similarity, where they once weighed alike. All are read beside each other again.
+_WEIGHTED_LOOK_ALIKES = ("UPDATE predictions SET compared_to = 0 WHERE compared_to > 0",)
 
 
 def _execute(*statements: str) -> Callable[[Connection], None]:
@@ -46,6 +48,7 @@ _FIRST = "0001_first_schema"
 LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),
     ("0016_run_models", _execute(*_RUN_MODELS)),
+    ("0017_weighted_look_alikes", _execute(*_WEIGHTED_LOOK_ALIKES)),
 )
 """The steps after the first version, by name. Never edit a step that was released."""
 

@@ -202,6 +202,9 @@ _RUN_MODELS = (
     "ALTER TABLE folders ADD COLUMN listed_further TEXT NOT NULL DEFAULT ''",
 )
 
+# Look-alikes weigh by their similarity, where they once weighed alike. All are read beside each other again.
+_WEIGHTED_LOOK_ALIKES = ("UPDATE predictions SET compared_to = 0 WHERE compared_to > 0",)
+
 
 def _files_of_a_library(connection: Connection) -> None:
     """Add what recognizes files: roots, changes that no program can hide, and the last paths of labels."""
@@ -248,6 +251,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0014_tags", _execute(*_TAGS)),
     ("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),
     ("0016_run_models", _execute(*_RUN_MODELS)),
+    ("0017_weighted_look_alikes", _execute(*_WEIGHTED_LOOK_ALIKES)),
 )
 
 

@@ -13,8 +13,10 @@ import pytest
 from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.store import SqliteStore
 from indexer.domain.errors import MoodexError, StoreDamaged
+from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import RunCounts
 from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_writer import Comparison
 from tests.support.builders import image, unit_vectors
 from tests.support.damage import old_schema
 from tests.support.scene import Scene
@@ -95,6 +97,21 @@ def test_migration_to_shared_embeddings_keeps_every_embedding(tmp_path: Path) ->
         assert store.forget_model(model.id) == 3 and list(store.vectors(model.id)) == []
     finally:
         store.close()
+
+
+def test_migration_to_weighted_look_alikes_reads_what_was_compared_again(tmp_path: Path) -> None:
+    path = tmp_path / "moodex.sqlite"
+    with SqliteStore(path) as store:
+        scene = Scene(store)
+        for number, name in enumerate(("one", "two", "new")):
+            scene.add(name, b"/a/%d.png" % number, seed=number)
+        one, two, new = store.next_uncompared(scene.model, 0, 9).ids.tolist()
+        store.apply_comparison(scene.model, Comparison(np.empty(0, dtype=np.int64), np.empty((0, 3)), [one, two], [], new))
+        assert store.count_uncompared(scene.model) == 1
+    sql(path, "DELETE FROM migrations WHERE name = '0017_weighted_look_alikes'")
+    with SqliteStore(path) as store:
+        rows = store.next_uncompared(scene.model, 0, 9)
+        assert rows.compared_to.tolist() == [GROUP_CHANGED, GROUP_CHANGED, NEVER_COMPARED]
 
 
 def test_migration_gives_missing_files_a_full_grace_period(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from db.sqlite.store import SqliteStore
 from db.vectors.sync import sync_index
 from indexer.bootstrap import open_library, open_library_copy
 from indexer.domain.errors import MoodexError, UsageError
+from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.queries import SearchQuery
 from indexer.domain.runs import RunCounts
 from indexer.maintenance.service import check
 from indexer.ports.store import Store
 from indexer.ports.store_reader import HitFilter, RankedHit
-from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison
 from indexer.ports.vectors import Generation, VectorFilter
 from indexer.search.engine import count, search
 from indexer.settings import Settings, load_settings
@@ -312,6 +313,21 @@ def test_a_library_of_an_older_version_gets_the_steps_that_it_lacks(empty_postgr
                 connection.exec_driver_sql(statement)
     with open_postgres(empty_postgres_url) as store:
         assert facts(store) == new
+
+
+def test_an_older_version_compared_look_alikes_that_are_compared_again(empty_postgres_url: str) -> None:
+    with open_postgres(empty_postgres_url) as store:
+        fill(store)
+        (model,) = store.models()
+        ids = store.next_uncompared(model.id, 0, 1_000).ids.tolist()
+        count = len(model.card.labels)
+        store.apply_comparison(model.id, Comparison(np.empty(0, np.int64), np.empty((0, count)), ids[1:], [], ids[-1]))
+        assert len(ids) > 1 and store.count_uncompared(model.id) == 1
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM migrations WHERE name = '0017_weighted_look_alikes'")
+    with open_postgres(empty_postgres_url) as store:
+        again = store.next_uncompared(model.id, 0, 1_000)
+        assert again.compared_to.tolist() == [NEVER_COMPARED] + [GROUP_CHANGED] * (len(ids) - 1)
 
 
 def test_a_server_has_its_own_tools_for_copies_and_repairs(postgres_url: str, tmp_path: Path) -> None:
