@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,16 @@ FAILED_LOADS = ("Failed to load resource", "Failed to fetch dynamically imported
 _WAIT_MS = 60_000
 playwright.expect.set_options(timeout=_WAIT_MS)
 _END_SECONDS = 30
+
+_SEND = """([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const carrier = new DataTransfer();
+  carrier.items.add(new File([bytes], "drawing.png", {type: "image/png"}));
+  if (kind === "paste") window.dispatchEvent(new ClipboardEvent("paste", {clipboardData: carrier}));
+  else for (const name of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(new DragEvent(name, {dataTransfer: carrier, bubbles: true, cancelable: true}));
+  }
+}"""
 
 Open = Callable[..., Any]
 
@@ -139,3 +150,8 @@ def library(home: Path) -> Callable[..., Iterator[str]]:
 def example(name: str) -> Path:
     """Return an example image by its path below the folder of examples."""
     return EXAMPLES / name
+
+
+def send_image(page: Any, kind: str, path: Path) -> None:
+    """Let a page get a PNG file, by `kind`: "drop" or "paste"."""
+    page.evaluate(_SEND, [kind, base64.b64encode(path.read_bytes()).decode()])

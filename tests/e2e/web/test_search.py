@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.web.conftest import Open, example, playwright, served
+from tests.e2e.web.conftest import Open, example, playwright, send_image, served
 from tests.support.tagged import add_tags
 
 expect = playwright.expect
@@ -140,23 +139,11 @@ def test_an_image_from_the_file_dialog_finds_its_like_and_then_the_sad_ones(site
     expect(page).to_have_url(f"{site}/?emotion=sad")
 
 
-_SEND = """([kind, data]) => {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const carrier = new DataTransfer();
-  carrier.items.add(new File([bytes], "drawing.png", {type: "image/png"}));
-  if (kind === "paste") window.dispatchEvent(new ClipboardEvent("paste", {clipboardData: carrier}));
-  else for (const name of ["dragenter", "dragover", "drop"]) {
-    document.body.dispatchEvent(new DragEvent(name, {dataTransfer: carrier, bubbles: true, cancelable: true}));
-  }
-}"""
-
-
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_an_image_can_be_dropped_and_pasted(site: str, open_page: Open, kind: str) -> None:
     page = open_page(site)
     expect(tiles(page).first).to_be_visible()
-    data = base64.b64encode(example("kawaii/kawaii-02.png").read_bytes()).decode()
-    page.evaluate(_SEND, [kind, data])
+    send_image(page, kind, example("kawaii/kawaii-02.png"))
     expect(page).to_have_url(re.compile(r"\?query=[0-9a-f]{64}$"))
     expect(page.locator("#tile-0")).to_have_attribute("aria-label", re.compile("kawaii-02.png"))
 

@@ -1,6 +1,7 @@
 // The start of the page: it shows the images that came with the document, and then loads everything else.
 
 import { byId } from "./dom.js";
+import { keepEarly } from "./early.js";
 import { Grid } from "./grid.js";
 import { Hits } from "./hits.js";
 import { historyEntry, state } from "./state.js";
@@ -9,12 +10,7 @@ import { historyEntry, state } from "./state.js";
 export const anchors = new Map(JSON.parse(sessionStorage.getItem("anchors") ?? "[]"));
 export const grid = new Grid(byId("grid"));
 
-/** What somebody clicks or presses before anything can react; it happens when the scripts are loaded. */
-const early = [];
-const ACTS = ["click", "keydown"];
-const keep = (event) => event.target.closest?.("a, input, select") ?? early.push(event);
-for (const type of ACTS) addEventListener(type, keep, true);
-
+const repeatEarly = keepEarly();
 const firstPage = byId("first-page");
 if (firstPage) {
   grid.show(new Hits(state(), JSON.parse(firstPage.textContent)), anchors.get(historyEntry()));
@@ -25,8 +21,7 @@ if (firstPage) {
 async function loadAll() {
   try {
     await import("./page.js");
-    for (const type of ACTS) removeEventListener(type, keep, true);
-    for (const event of early) event.target.dispatchEvent(new event.constructor(event.type, event));
+    repeatEarly();
   } catch (error) {
     byId("length").textContent = "The page could not be loaded. Reload it; if that does not help, start moodex serve again.";
     console.error(error);
