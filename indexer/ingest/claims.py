@@ -84,9 +84,9 @@ class ClaimRegister:
             return ()
         return self._recomputing or tuple(self._store.unpredicted(digest, self._run_id))
 
-    def release(self, digest: bytes, finished: bool) -> None:
-        """End a claim."""
-        self._claims.release(digest, finished)
+    def release(self, digests: Sequence[bytes], finished: bool) -> None:
+        """End claims."""
+        self._claims.release(*digests, finished=finished)
 
     def holds(self, digest: bytes) -> bool:
         """Return whether a page has claimed a digest."""
@@ -99,8 +99,9 @@ class RunClaims:
     def __init__(self, register: SharedObject) -> None:
         self._register = register
 
-    def release(self, digest: bytes, finished: bool = False) -> None:
-        self._register.tell("release", digest, finished)
+    def release(self, *digests: bytes, finished: bool = False) -> None:
+        if digests:
+            self._register.tell("release", digests, finished)
 
     def holds(self, digest: bytes) -> bool:
         return bool(self._register.call("holds", digest))
@@ -140,12 +141,12 @@ class PageClaims:
         """Return the positions of the analyzers that have to classify the image with a digest, which the page claimed."""
         return self._positions[digest]
 
-    def release(self, digest: bytes, finished: bool = False) -> None:
+    def release(self, *digests: bytes, finished: bool = False) -> None:
         with self._lock:
-            self._held.discard(digest)
+            self._held.difference_update(digests)
             if finished:
-                self._finished.add(digest)
-                self._unpredicted.discard(digest)
+                self._finished.update(digests)
+                self._unpredicted.difference_update(digests)
 
     def finished(self, digest: bytes) -> bool:
         return digest in self._finished

@@ -126,8 +126,8 @@ Action = WorkItem | CommitBatch | Wait | Done
 class HeldClaims(Protocol):
     """The claims of digests, for the coordinator."""
 
-    def release(self, digest: bytes, finished: bool = False) -> None:
-        """End a claim; `finished`: the predictions of the image are in the store."""
+    def release(self, *digests: bytes, finished: bool = False) -> None:
+        """End claims; `finished`: the predictions of the images are in the store."""
 
     def holds(self, digest: bytes) -> bool:
         """Return whether a digest is claimed."""
@@ -159,11 +159,11 @@ class DigestClaims:
             self._held.add(digest)
             return True
 
-    def release(self, digest: bytes, finished: bool = False) -> None:
+    def release(self, *digests: bytes, finished: bool = False) -> None:
         with self._lock:
-            self._held.discard(digest)
+            self._held.difference_update(digests)
             if finished and self.remember:
-                self._finished.add(digest)
+                self._finished.update(digests)
 
     def finished(self, digest: bytes) -> bool:
         return digest in self._finished
@@ -254,8 +254,7 @@ class Coordinator:
     def committed(self, batch: CommitBatch) -> RunCounts:
         """Release the digests of a batch that was committed; return its counts."""
         # Not before the commit: a worker that reads these bytes after the release must find their prediction in the store.
-        for file_set in batch.predicted:
-            self._claims.release(file_set.image.digest, finished=True)
+        self._claims.release(*(file_set.image.digest for file_set in batch.predicted), finished=True)
         duplicates = sum(len(file_set.files) - 1 for file_set in batch.predicted)
         return RunCounts(indexed=len(batch.predicted), reused=len(batch.linked) + duplicates, failed=len(batch.failed))
 
@@ -311,8 +310,8 @@ class Coordinator:
         for file, digest in page.analyzed.linked:
             self._add_file(AlreadyPredicted(file, digest))
         self._failed += page.analyzed.failed
+        self._claims.release(*page.released)
         for digest in page.released:
-            self._claims.release(digest)
             self._retry_duplicates(digest)
 
     def _add_predictions(self, image: Decoded, predictions: Mapping[int, AnalyzedImage | None]) -> None:

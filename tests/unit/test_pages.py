@@ -174,7 +174,7 @@ def test_a_digest_belongs_to_one_page_until_it_is_released(register: ClaimRegist
     assert register.take(1, b"x") == Claim(is_held=False, unpredicted=(0,))
     register.end(1)
     assert register.holds(b"x")
-    register.release(b"x", finished=False)
+    register.release([b"x"], finished=False)
     assert not register.take(2, b"x").is_held
 
 
