@@ -7,7 +7,8 @@ under every filter, one at a time, warm, in one process. It also measures the ti
 
 Each peer gets the same vectors, emotions and queries in a separate process; bench/peers.txt lists the packages that peers need. A
 peer runs with the lowest setting that reaches a recall of 0.99. With `--faithful`, emotions are tied to characters: the nearest
-images to a query then often all have an emotion that the filter excludes.
+images to a query then often all have an emotion that the filter excludes. The results are in bench/results/search-N, or in
+search-N-alone if there are no peers.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def main() -> None:
             last_line = process.stdout.strip().splitlines()[-1:] or ["{}"]
             results["peers"][name] = json.loads(last_line[0]) if process.returncode == 0 else {"failed": process.returncode}
             print(name, json.dumps(results["peers"][name]), flush=True)
-    path = ROOT / "bench" / "results" / f"search-{options.images}{'-faithful' if options.faithful else ''}"
+    suffix = f"{'-faithful' if options.faithful else ''}{'' if options.peers else '-alone'}"
+    path = ROOT / "bench" / "results" / f"search-{options.images}{suffix}"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
 
