@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MIN_INDEXED_ROWS = 5_000
 """Partitions with fewer rows have no index: all their vectors are compared, which takes milliseconds."""
 
-_LEAST_CANDIDATES, _MOST_CANDIDATES = 200, 1_000
+_LEAST_CANDIDATES, _MOST_CANDIDATES = 100, 1_000
 """Bounds of HNSW's `ef_search`; pgvector allows no more."""
 
 _COMPARED_AT_ONCE_ROWS = 20_000
@@ -59,7 +59,7 @@ class PostgresVectorIndex:
     def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Doubles]:
         with self._begin() as connection:
             if not within.exact and within.ids is None and k <= _MOST_CANDIDATES // 2:
-                _choose_candidates(connection, k)
+                _choose_candidates(connection, k, within.min_score > 0)
                 found = self._nearest(connection, query, k, within, "vector <#> CAST(:query AS halfvec)")
                 if len(found[0]) == k:
                     return found
@@ -128,11 +128,15 @@ def _ids_and_vectors(found: Sequence[Row[int, bytes]], size: int) -> tuple[Ids, 
     return np.array([row_id for row_id, _ in found], dtype=np.int64), packed[:, 2:].astype(np.float16)
 
 
-def _choose_candidates(connection: Connection, k: int) -> None:
-    """Let the index read on until it has found enough rows that pass a filter: without, it returns too few."""
-    candidates = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, 4 * k))
-    connection.exec_driver_sql("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
-    connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {candidates}")
+def _choose_candidates(connection: Connection, k: int, is_scored: bool = False) -> None:
+    """Let the index read on until it has found enough rows that pass a filter: without, it returns too few.
+
+    Rows with lower scores than a query asks for (`is_scored`) take the places of others, so it gets twice as many candidates.
+    """
+    candidates = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, 4 * k) * (2 if is_scored else 1))
+    connection.exec_driver_sql(
+        f"SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '{candidates}', true)"
+    )
 
 
 def _literal(vector: Floats) -> str:

@@ -30,15 +30,15 @@ def missing_reason() -> str | None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a server, yield the URL of its database `postgres`, and stop it. Nothing of it remains."""
+def postgres_server(**further: str) -> Iterator[str]:
+    """Start a server, yield the URL of its database `postgres`, and stop it. Nothing of it remains. `further`: settings."""
     # A short path: that of a Unix socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="moodex-pg-", dir="/tmp"))
     try:
         _own(folder)
         data, log = folder / "data", folder / "log"
         _run("initdb", "-D", str(data), "-U", "moodex", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        settings = [part for name, value in {**_SETTINGS, **further}.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
             command = [str(_program("postgres")), "-D", str(data), "-k", str(folder), *settings]
             server = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, **_identity())
