@@ -114,7 +114,7 @@ class SqlHitReader:
 
     def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
         with self._connect() as connection, listed_if_many(connection, chosen.under):
-            if not chosen.under or not few_under(connection, chosen.under):
+            if chosen.emotions is None and not (chosen.under and few_under(connection, chosen.under)):
                 return None
             files: dict[str, set[int]] = defaultdict(set)
             for file_id, emotion in connection.execute(emotions_of_files(model_id, chosen)):

@@ -194,10 +194,14 @@ def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: 
 
 
 def emotions_of_files(model_id: int, chosen: HitFilter) -> Select[int, str]:
-    """Select the emotions of each file that passes a filter, whatever emotions the filter wants."""
+    """Select the emotions of each file that passes a filter."""
     rows = select(FileRow.id, PredictionRow.emotion).distinct().select_from(predictions_with_files())
-    own = (model_without_index_hint(model_id), is_live(), PredictionRow.score >= chosen.min_score)
-    return rows.where(*own, *filter_conditions(chosen))
+    own = (
+        (model_without_index_hint(model_id),)
+        if chosen.emotions is None
+        else (PredictionRow.model_id == model_id, one_of(PredictionRow.emotion, chosen.emotions))
+    )
+    return rows.where(*own, is_live(), PredictionRow.score >= chosen.min_score, *filter_conditions(chosen))
 
 
 def _all_hits(

@@ -139,7 +139,8 @@ class StoreReader(Protocol):
     def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
         """Return the number of hits that each group of emotions would have in a filter, by the name of the group.
 
-        None if the store would have to read too many files for that.
+        Of a group, only the emotions count that the filter wants. None if it wants all, and the store would have to read too
+        many files for that.
         """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:

@@ -52,8 +52,9 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
         others = replace(request, emotions=(), embedding=None, like=None, image=None, texts=(), after=None)
         _, similar_by = select_similar(library, store, model, request.similar_by)
         query = resolve_request(others, store, model, library.open_analyzer, library.source, similar_by)
+        available = frozenset(known)
         groups = {
-            emotion: ({emotion} if request.exact_label else with_children(emotion) & frozenset(known)) - query.excluded
+            emotion: ({emotion} if request.exact_label else with_children(emotion) & available) - query.excluded
             for emotion in known
         }
         totals = _totals(store, model, query, groups, most)
@@ -65,8 +66,17 @@ def count_emotions(library: Library, request: SearchRequest, most: int) -> Emoti
 def _totals(
     store: StoreReader, model: StoredModel, query: SearchQuery, groups: Mapping[str, Collection[str]], most: int
 ) -> dict[str, Total]:
-    """Return the number of hits of each group of emotions, by its name: all at once where there are few files."""
-    counted = store.count_by_emotion(model.id, filter_of(query), groups)
-    if counted is not None:
-        return {name: Total(number) for name, number in counted.items()}
-    return {name: count(store, model, replace(query, emotions=frozenset(group)), most) for name, group in groups.items()}
+    """Return the number of hits of each group of emotions, by its name.
+
+    All are counted at once where there are few files. Elsewhere, this holds for the user's own emotions, of which there may be
+    any number: only images with such a label have them.
+    """
+    chosen = filter_of(query)
+    counted = store.count_by_emotion(model.id, chosen, groups)
+    if counted is None:
+        own = {name: group for name, group in groups.items() if name not in model.card.labels}
+        counted = store.count_by_emotion(model.id, chosen._replace(emotions=frozenset(own)), own) or {}
+    return {
+        name: Total(counted[name]) if name in counted else count(store, model, replace(query, emotions=frozenset(group)), most)
+        for name, group in groups.items()
+    }

@@ -15,8 +15,10 @@ from sqlalchemy.engine import Engine
 from db.sqlite.database import SqliteDatabase
 from db.sqlite.store import SqliteStore
 from indexer.domain.predictions import LabelAssignment
+from indexer.domain.queries import SearchRequest
 from indexer.labels import service as labels_service
 from indexer.search import service as search_service
+from indexer.search.counts import count_emotions
 from tests.support.builders import write_images
 from tests.support.library import Library, counts
 
@@ -88,6 +90,10 @@ def test_hundreds_of_own_emotions_can_be_searched(library: Library, statements: 
     assert len(library.search(emotions=tuple(f"mood{number}" for number in range(550)))) == 550
     assert [hit.label for hit in library.search(emotions=("mood5",), like=os.fsencode(paths[0]))] == ["mood5"]
     assert max(map(len, statements)) < 300_000
+    statements.clear()
+    totals = count_emotions(library.opened, SearchRequest(), 10_000).emotions
+    assert [one.total.number for one in totals if one.is_own] == [1] * 600
+    assert len(statements) < 100
 
 
 def test_many_images_are_shown_with_one_opened_library(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ class MemoryReader(MemoryTables):
         return hits if most is None else min(hits, most + 1)
 
     def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
-        return {name: self.count_hits(model_id, chosen._replace(emotions=frozenset(group))) for name, group in groups.items()}
+        wanted = {name: frozenset(group) & (chosen.emotions or frozenset(group)) for name, group in groups.items()}
+        return {name: self.count_hits(model_id, chosen._replace(emotions=group)) for name, group in wanted.items()}
 
     def files_by_folder(self) -> dict[bytes, int]:
         return dict(Counter(os.path.dirname(path) for path, file in self._files.items() if file.is_live and file.digest))
