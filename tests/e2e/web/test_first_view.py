@@ -18,7 +18,7 @@ from web.assets import Assets
 
 Serve = Callable[..., AbstractContextManager[str]]
 
-MOST_SCRIPTS = 26
+MOST_SCRIPTS = 27
 FIRST_TILES = 6
 LATE = {"teach": "teach.js", "library": "library.js", "map": "map.js"}
 
