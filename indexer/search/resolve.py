@@ -91,8 +91,8 @@ def interpret_image(
     if not looks_like_text(request.image):
         raise UsageError(f"{word!r} does not exist. Give an image, or search by emotion, as in: moodex search --emotion happy.")
     raise UsageError(
-        f"{word!r} is neither a file nor an emotion, and the model {model.card.name!r} reads no text. Give an image, or search "
-        f"by emotion, as in: moodex search --emotion happy. {unknown}"
+        f"{word!r} is neither a file nor an emotion, and the model {model.card.name!r} reads no text; docs/guides/text.md says "
+        f"which models do. Give an image, or search by emotion, as in: moodex search --emotion happy. {unknown}"
     )
 
 

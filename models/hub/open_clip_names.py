@@ -13,7 +13,7 @@ from models.hub.tokens import EXTRA
 def repository_of(text: str) -> str:
     """Return hf:OWNER/NAME[@REVISION] for open_clip:ARCHITECTURE/WEIGHTS or open_clip:OWNER/NAME, with a revision or without.
 
-    Raises ModelUnavailable for weights that no repository has as safetensors, and MissingExtra.
+    Raises ModelUnavailable for an unknown architecture, for weights that no repository has as safetensors, and MissingExtra.
     """
     require_torch(f"The model {text}", EXTRA)
     require("open_clip", "open-clip-torch", EXTRA, f"The model {text}")
@@ -22,6 +22,9 @@ def repository_of(text: str) -> str:
     name, _, revision = text.removeprefix(OPEN_CLIP_PREFIX).partition("@")
     architecture, _, weights = name.partition("/")
     available = open_clip.list_pretrained_tags_by_model(architecture)
+    if not available and not weights:
+        similar = get_close_matches(architecture, open_clip.list_models(), n=3, cutoff=0)
+        raise ModelUnavailable(f"open_clip has no architecture {architecture!r}; similar ones are {', '.join(similar)}.")
     if not available:
         return PREFIX + text.removeprefix(OPEN_CLIP_PREFIX)
     if weights not in available:

@@ -230,6 +230,8 @@ def test_names_of_open_clip_lead_to_repositories(shared: Path) -> None:
     assert hub_reference("open_clip:Some/clip") == ("Some/clip", "main")
     with pytest.raises(ModelUnavailable, match="no weights 'laion2b' of ViT-B-32; it has laion2b"):
         hub_reference("open_clip:ViT-B-32/laion2b")
+    with pytest.raises(ModelUnavailable, match="no architecture 'ViT-B-23'; similar ones are .*ViT-B-32"):
+        hub_reference("open_clip:ViT-B-23")
     with pytest.raises(ModelUnavailable, match="no repository in the layout of open_clip"):
         hub_reference("open_clip:ViTamin-S/datacomp1b")
     with pytest.raises(ModelUnavailable, match="it lacks open_clip_config.json"):
